@@ -1,0 +1,98 @@
+# `make` alone prints the targets. Needs GNU make and Python 3.11 or newer with its venv module.
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+CACHE := .cache
+PY := $(VENV)/bin/python
+RUN_READY := $(VENV)/.stamp-run
+DEV_READY := $(VENV)/.stamp-dev
+TOOLS_READY := $(CACHE)/tools/.stamp
+TOOLS := check-jsonschema cyclonedx-py hadolint helm kubectl kubernetes-validate uv zizmor
+SDKS := $(patsubst tests/sdks/%.in,%,$(wildcard tests/sdks/*.in))
+SDK_TESTS := $(SDKS:%=test-sdk-%)
+
+# Slower tests of several services at once; they run after the others, so the small answer comes first.
+FLOWS := $(wildcard tests/flows tests/faults tests/hostile tests/e2e)
+PYTEST := $(PY) -m pytest -q
+EVERYDAY := -m "not ops and not sdks"
+
+ENVIRONMENT := PYTHON='$(PYTHON)' sh deploy/tools/environment.sh
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test test-fast check generate test-ops test-sdks $(SDK_TESTS) bench constraints build sbom clean
+
+help: ## Print this list.
+	@printf 'Droveway. Each target sets up what it needs by itself.\n\n'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@printf '\nVariables: PYTHON=python3.12 for the interpreter, ARGS="..." for more arguments.\n'
+
+run: $(RUN_READY) ## Start everything on this machine and send a first request (ARGS: of droveway up).
+	@$(VENV)/bin/droveway up --demo $(ARGS)
+
+test: $(DEV_READY) ## Run the tests, small ones first (ARGS: of pytest).
+	$(PYTEST) $(EVERYDAY) tests $(FLOWS:%=--ignore=%) $(ARGS)
+	$(if $(FLOWS),$(PYTEST) $(EVERYDAY) $(FLOWS) $(ARGS))
+
+test-fast: $(DEV_READY) ## Run the small tests only.
+	$(PYTEST) $(EVERYDAY) tests $(FLOWS:%=--ignore=%) $(ARGS)
+
+check: $(DEV_READY) ## Lint, format, types, layers, generated files up to date; changes nothing.
+	$(PY) -m ruff check --quiet .
+	$(PY) -m ruff format --quiet --check .
+	$(PY) -m mypy --no-error-summary
+	$(VENV)/bin/lint-imports --no-logo
+	$(PY) contracts/generate.py --check
+
+generate: $(DEV_READY) ## Write the generated files anew (schemas, error table).
+	$(PY) contracts/generate.py
+
+test-ops: $(DEV_READY) $(TOOLS_READY) ## Test chart, images, alert rules; installs Debian packages.
+	@sh deploy/tools/debian.sh buildah mmdebstrap prometheus prometheus-alertmanager
+	PATH="$(abspath $(CACHE)/tools/commands):$$PATH" $(PYTEST) -m ops tests $(ARGS)
+
+test-sdks: $(SDK_TESTS) ## Test with each major of the official SDKs, each in its own environment.
+
+$(SDK_TESTS): test-sdk-%: $(CACHE)/sdk-%/.stamp $(RUN_READY)
+	DROVEWAY_PYTHON='$(abspath $(PY))' $(CACHE)/sdk-$*/bin/python -m pytest -q -p no:cacheprovider -m sdks tests/sdks $(ARGS)
+
+bench: $(DEV_READY) ## Measure on this machine (ARGS: of tests.bench).
+	$(PY) -m tests.bench $(ARGS)
+
+constraints: $(TOOLS_READY) ## Resolve constraints*.txt anew (ARGS=--upgrade: the newest of all).
+	@sh deploy/tools/constraints.sh $(CACHE)/tools/bin/uv $(ARGS)
+
+build: $(DEV_READY) ## Build the source archive and the wheel into dist/.
+	$(PY) -m hatchling build
+
+sbom: $(RUN_READY) $(TOOLS_READY) ## List what a release contains, in build/droveway.cdx.json (CycloneDX).
+	@mkdir -p build
+	$(CACHE)/tools/bin/cyclonedx-py requirements constraints.txt --pyproject pyproject.toml --output-reproducible --of JSON -o build/droveway.cdx.json
+
+clean: ## Remove environments, caches and built files; data stays.
+	rm -rf $(VENV) $(CACHE) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find contracts otel services tests deploy -name __pycache__ -prune -exec rm -rf {} +
+
+# Environments. A stamp is written last, so an interrupted set-up is done again. The tools' commands
+# get a folder of their own: on the path, the rest of that environment would hide the right python.
+
+$(RUN_READY): constraints-build.txt constraints.txt pyproject.toml
+	@$(ENVIRONMENT) $(VENV) constraints-build.txt constraints.txt -e
+	@touch $@
+
+$(DEV_READY): $(RUN_READY) constraints-dev.txt
+	@$(ENVIRONMENT) $(VENV) constraints-build.txt constraints-dev.txt -e
+	@touch $(RUN_READY) $@
+
+$(TOOLS_READY): constraints-tools.txt deploy/tools/unpack_layer.py
+	@$(ENVIRONMENT) $(CACHE)/tools constraints-tools.txt
+	@$(CACHE)/tools/bin/python deploy/tools/unpack_layer.py
+	@mkdir -p $(CACHE)/tools/commands
+	@ln -sf $(TOOLS:%=../bin/%) $(CACHE)/tools/commands
+	@touch $@
+
+$(SDKS:%=$(CACHE)/sdk-%/.stamp): $(CACHE)/sdk-%/.stamp: constraints-sdk-%.txt
+	@$(ENVIRONMENT) $(CACHE)/sdk-$* constraints-sdk-$*.txt
+	@touch $@
