@@ -1,0 +1,125 @@
+"""(1) Door to router: one request, and what the router says until an attempt commits.
+
+The door (gateway, later jobs) publishes `InferenceRequested` on `inference.<class>`; one router of
+the queue group answers on its inbox with `Accepted` within 250 ms, then `Waiting` every 500 ms, or
+with `Refused`. From commit on the caller's frames (`relay`) arrive on the same inbox.
+"""
+
+import msgspec
+
+from droveway.contracts.envelope import AttemptId, Bytes, Id, Millis, RelayId, Text, Tokens, UnixNs
+from droveway.contracts.envelope import subject as _subject
+from droveway.contracts.errors import Failure
+
+INTERACTIVE = "interactive"
+"""The class of a request whose client is waiting for the answer."""
+ACCEPT_WITHIN_MS = 250
+"""A door that hears nothing for this long asks once more, with the same request id."""
+WAITING_EVERY_MS = 500
+"""A router that still works on a request says so this often."""
+
+
+def inference_subject(priority: str) -> str:
+    """`droveway.v1.inference.<class>`; routers listen as a queue group."""
+    return _subject("inference", priority)
+
+
+class Needs(msgspec.Struct, frozen=True, kw_only=True):
+    """What a target must be able to do for this request."""
+
+    tools: bool = False
+    images: bool = False
+    json_schema: bool = False
+    prefill: bool = False
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True):
+    """The request body as the client sent it: inline, or to be pulled from the door."""
+
+    size_bytes: Bytes
+    inline: bytes = b""
+    pull_from: str = ""
+    """The door's instance when the body is too large for one message; empty when inline."""
+    relay_id: bytes = b""
+    """What to pull: 16 bytes; empty when inline."""
+
+
+class InferenceRequested(
+    msgspec.Struct, frozen=True, kw_only=True, tag="inference.requested.v1", tag_field="t"
+):
+    """A client wants one answer."""
+
+    request_id: Id
+    relay_id: RelayId
+    door: Id
+    """The instance that holds the client; its control subject takes credit, cancel and resend."""
+    traceparent: str
+    tenant: Id
+    key_id: Id
+    dialect: str
+    """The dialect of the body and of the answer: `openai.chat`."""
+    model: Text
+    stream: bool
+    include_usage: bool = False
+    """Whether a streaming client asked for the usage event."""
+    body: Body
+    needs: Needs = Needs()
+    input_estimate_tokens: Tokens = 0
+    max_output_tokens: Tokens | None = None
+    attempts_left: int = 3
+    remaining_ms: Millis
+    first_token_ms: Millis
+    """How long one attempt may take to its first token before the next target is tried."""
+    enqueued_ns: UnixNs = 0
+
+
+class Window(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a client stands in its tightest request limit."""
+
+    limit: int
+    remaining: int
+    reset_ms: Millis
+    window_ms: Millis
+
+
+class Accepted(
+    msgspec.Struct, frozen=True, kw_only=True, tag="inference.accepted.v1", tag_field="t"
+):
+    """This router owns the request until commit; cancel goes to its control subject."""
+
+    request_id: Id
+    router: Id
+    requests: Window | None = None
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True, tag="inference.waiting.v1", tag_field="t"):
+    """The router still works on it: attempt `attempt` runs, or it queues for a target."""
+
+    request_id: Id
+    router: Id
+    attempt: int = 0
+
+
+class TriedTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt that failed before commit, as told to the client: no secret, no address."""
+
+    attempt_id: AttemptId
+    target: str
+    """`provider/model`."""
+    code: str
+    status: int = 0
+    """The upstream's HTTP status; 0 when there was none."""
+    duration_ms: Millis = 0
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="inference.refused.v1", tag_field="t"):
+    """The router's last word: no attempt will commit."""
+
+    request_id: Id
+    router: Id
+    failure: Failure
+    tried: tuple[TriedTarget, ...] = ()
+    requests: Window | None = None
+
+
+request_decoder = msgspec.msgpack.Decoder(InferenceRequested)

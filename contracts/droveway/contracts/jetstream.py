@@ -1,0 +1,69 @@
+"""JetStream streams, consumers and KV buckets as plain data.
+
+The set-up job creates them; services only check that they are there. The dictionaries are the
+bodies of `$JS.API` requests (NATS 2.14), durations in nanoseconds.
+"""
+
+from typing import Any
+
+from droveway.contracts.envelope import PREFIX
+
+_SECOND_NS = 1_000_000_000
+_DAY_S = 24 * 3600
+
+USAGE = "USAGE"
+"""Attempt and request rows: the ledger's source."""
+USAGE_CONSUMER = "metrics"
+"""The durable pull consumer of the metrics service."""
+IDEMPOTENCY = "idempotency"
+"""The KV bucket of `Idempotency-Key` rows: outcome and fingerprint, never content."""
+
+
+def usage_stream(max_bytes: int, replicas: int) -> dict[str, Any]:
+    """35 days of rows on file; when full, new rows are refused rather than old ones dropped."""
+    return {
+        "name": USAGE,
+        "subjects": [f"{PREFIX}.usage.*"],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "max_age": 35 * _DAY_S * _SECOND_NS,
+        "max_bytes": max_bytes,
+        "max_msg_size": 64 * 1024,
+        "num_replicas": replicas,
+        "duplicate_window": 120 * _SECOND_NS,
+        "allow_direct": True,
+        "deny_delete": True,
+        "deny_purge": True,
+    }
+
+
+def usage_consumer(max_ack_pending: int) -> dict[str, Any]:
+    """The ledger's place in USAGE; survives restarts, redelivers what wasn't acknowledged."""
+    return {
+        "durable_name": USAGE_CONSUMER,
+        "ack_policy": "explicit",
+        "ack_wait": 30 * _SECOND_NS,
+        "deliver_policy": "all",
+        "max_ack_pending": max_ack_pending,
+        "max_deliver": -1,
+    }
+
+
+def idempotency_bucket(max_bytes: int, replicas: int) -> dict[str, Any]:
+    """The stream behind the KV bucket: one row per key, kept for 24 hours."""
+    return {
+        "name": f"KV_{IDEMPOTENCY}",
+        "subjects": [f"$KV.{IDEMPOTENCY}.>"],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "max_msgs_per_subject": 1,
+        "max_age": _DAY_S * _SECOND_NS,
+        "max_bytes": max_bytes,
+        "max_msg_size": 4 * 1024,
+        "num_replicas": replicas,
+        "allow_direct": True,
+        "allow_rollup_hdrs": True,
+        "deny_delete": True,
+    }

@@ -1,0 +1,147 @@
+"""(4) Caller to door: the answer as frames, and the control messages that steer it.
+
+Frames carry a sequence number from 0 without gaps and end with exactly one terminal. Control
+messages go to `control.<service>.<instance>` of the process that holds the other end. Frames are
+array-like: they are the hot ones.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+from droveway.contracts.envelope import AttemptId, Bytes, Id, RelayId, service_of
+from droveway.contracts.envelope import subject as _subject
+from droveway.contracts.errors import Failure
+from droveway.contracts.inference import Accepted, Refused, Waiting
+
+Sequence = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+
+WINDOW_BYTES = 32 * 1024
+"""How far a sender may run ahead of what its receiver has taken; also its resend buffer."""
+INLINE_BYTES = 256 * 1024
+"""A body or an answer up to this size travels as one message."""
+HEARTBEAT_MS = 500
+"""Peers tell each other about their live relays this often."""
+PEER_PROBE_MS = 1_500
+"""A peer that was silent for this long is looked for: nobody on its subject means dead at once."""
+PEER_DEAD_MS = 5_000
+"""A peer that was silent for this long is dead: its relays are cut."""
+
+
+def control_subject(instance: str) -> str:
+    """`droveway.v1.control.<service>.<instance>`: the service is a token for permissions' sake."""
+    return _subject("control", service_of(instance), instance)
+
+
+class Usage(msgspec.Struct, frozen=True, array_like=True):
+    """Tokens of one answer; `input_tokens` includes the cached and written ones."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = False
+    """Counted by us since the provider told nothing."""
+
+
+class Origin(msgspec.Struct, frozen=True, array_like=True):
+    """Who answers: sent with the first frame, for response headers and rows."""
+
+    caller: Id
+    attempt_id: AttemptId
+    attempt: int
+    provider: str
+    model: str
+    """The model name as the provider reported it; else the one that was asked of it."""
+    router_us: int = 0
+    """Receipt by the router to dispatch of this attempt, in microseconds."""
+    upstream_us: int = 0
+    """Request sent to first content, or to the whole answer, in microseconds."""
+
+
+class Chunk(msgspec.Struct, frozen=True, array_like=True, tag="c"):
+    """Whole events in the answer's dialect, or a piece of a body, in order."""
+
+    seq: Sequence
+    events: tuple[bytes, ...]
+    origin: Origin | None = None
+
+
+class Completed(msgspec.Struct, frozen=True, array_like=True, tag="e"):
+    """Terminal: the upstream finished as its protocol says. `body` ends a non-streamed answer."""
+
+    seq: Sequence
+    usage: Usage
+    finish_reason: str = ""
+    body: bytes = b""
+    origin: Origin | None = None
+
+
+class Interrupted(msgspec.Struct, frozen=True, array_like=True, tag="i"):
+    """Terminal: cut after commit. The client is told; it is never a success."""
+
+    seq: Sequence
+    failure: Failure
+    usage: Usage = Usage()
+
+
+Frame = Chunk | Completed | Interrupted
+
+
+class Credit(msgspec.Struct, frozen=True, array_like=True, tag="cr"):
+    """The receiver took all frames below `next_seq`; the sender may reach `limit_bytes` in all."""
+
+    relay_id: RelayId
+    next_seq: Sequence
+    limit_bytes: Bytes
+
+
+class Resend(msgspec.Struct, frozen=True, array_like=True, tag="rs"):
+    """Frames from `from_seq` on are missing: send them again."""
+
+    relay_id: RelayId
+    from_seq: Sequence
+
+
+class Cancel(msgspec.Struct, frozen=True, array_like=True, tag="cx"):
+    """Nobody wants the answer `relay_id` any more; sent to its router, its caller or both."""
+
+    relay_id: RelayId
+    reason: str = "client_gone"
+
+
+class Pull(msgspec.Struct, frozen=True, array_like=True, tag="pl"):
+    """Send me the body `relay_id` as frames to `answer_to`; `peer` takes part in heartbeats."""
+
+    relay_id: RelayId
+    answer_to: str
+    peer: Id
+
+
+class Sending(msgspec.Struct, frozen=True, array_like=True):
+    """One live relay as its sender sees it."""
+
+    relay_id: RelayId
+    next_seq: Sequence
+    blocked: bool
+
+
+class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag="hb"):
+    """One process to one peer, each half second while they share a relay."""
+
+    peer: Id
+    sending: tuple[Sending, ...] = ()
+    receiving: tuple[RelayId, ...] = ()
+
+
+Control = Credit | Resend | Cancel | Pull | Heartbeat
+
+news_decoder = msgspec.msgpack.Decoder(Accepted | Waiting | Refused)
+frame_decoder = msgspec.msgpack.Decoder(Frame)
+control_decoder = msgspec.msgpack.Decoder(Control)
+
+
+def is_frame(payload: bytes) -> bool:
+    """Whether a message to a door is a frame: those are arrays, a router's news is a map."""
+    return payload[:1] >= b"\x90" and payload[:1] <= b"\x9f"

@@ -1,0 +1,121 @@
+"""(5) Caller and door to the ledger: what happened, exactly once per attempt and request.
+
+Rows go to the JetStream stream USAGE on `usage.<tenant>`, off the client's path. The attempt id and
+the request id are the primary keys. Phase times are microseconds from the row's `began_ns`, absent
+when the phase wasn't reached; they are there whether the request was sampled for tracing or not.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+from droveway.contracts.envelope import AttemptId, Id, NanoUsd, Text, UnixNs
+from droveway.contracts.envelope import subject as _subject
+from droveway.contracts.relay import Usage
+
+Micros = Annotated[int, msgspec.Meta(ge=0)]
+"""Microseconds since the row's `began_ns`."""
+
+
+def usage_subject(tenant: str) -> str:
+    """`droveway.v1.usage.<tenant>`."""
+    return _subject("usage", tenant)
+
+
+class AttemptTimes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One attempt's phases, from the caller's receipt of `CallRouted`."""
+
+    sent_us: Micros | None = None
+    headers_us: Micros | None = None
+    first_token_us: Micros | None = None
+    last_token_us: Micros | None = None
+    ended_us: Micros = 0
+
+
+class AttemptRecorded(
+    msgspec.Struct, frozen=True, kw_only=True, tag="attempt.recorded.v1", tag_field="t"
+):
+    """One upstream attempt has ended, however it did."""
+
+    attempt_id: AttemptId
+    request_id: Id
+    attempt: int
+    traceparent: str
+    """The attempt's own span."""
+    tenant: Id
+    key_id: Id
+    caller: Id
+    router: Id
+    provider: Id
+    credential: Id
+    model: Text
+    """The name asked of the provider."""
+    served_model: Text = ""
+    """The name that the provider reported."""
+    stream: bool
+    outcome: str
+    """`completed`, `failed`, `interrupted` or `cancelled`."""
+    code: str = ""
+    status: int = 0
+    finish_reason: str = ""
+    committed: bool = False
+    request_sent: bool = False
+    usage: Usage = Usage()
+    cost_nano_usd: NanoUsd | None = None
+    """Left to the ledger, which knows prices."""
+    received_ns: UnixNs = 0
+    """The router's receipt of the request."""
+    admitted_ns: UnixNs = 0
+    routed_ns: UnixNs = 0
+    began_ns: UnixNs
+    times: AttemptTimes
+
+
+class RequestTimes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One request's phases at its door, from its first byte."""
+
+    authenticated_us: Micros | None = None
+    body_us: Micros | None = None
+    enqueued_us: Micros | None = None
+    accepted_us: Micros | None = None
+    first_frame_us: Micros | None = None
+    first_byte_us: Micros | None = None
+    ended_us: Micros = 0
+
+
+class RequestRecorded(
+    msgspec.Struct, frozen=True, kw_only=True, tag="request.recorded.v1", tag_field="t"
+):
+    """One accepted request has ended; the client was told its outcome, or had left."""
+
+    request_id: Id
+    traceparent: str
+    """The request's root span."""
+    parent: str = ""
+    """The client's own `traceparent`, when it sent one."""
+    tenant: Id
+    key_id: Id
+    door: Id
+    operation: str
+    """`chat.completions`."""
+    model: Text
+    stream: bool
+    outcome: str
+    """`completed`, `failed`, `interrupted` or `cancelled`."""
+    status: int
+    """What the client got; 499 when it left first."""
+    code: str = ""
+    attempts: int = 0
+    provider: str = ""
+    served_model: Text = ""
+    attempt_id: bytes = b""
+    usage: Usage = Usage()
+    answer_bytes: int = 0
+    events: int = 0
+    began_ns: UnixNs
+    times: RequestTimes
+
+
+Row = AttemptRecorded | RequestRecorded
+
+row_decoder = msgspec.msgpack.Decoder(Row)
