@@ -1,0 +1,109 @@
+"""An answer as steps on the wire: wait, head, bytes, end. Pure; `wire` plays them."""
+
+import zlib
+from collections.abc import Iterator
+from enum import Enum
+
+import msgspec
+
+from droveway.simulator.faults import Faults
+from droveway.simulator.tokens import Usage
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """Let time pass; zero lets others run."""
+
+    ms: float
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """Send the status line and the headers; without a length the body is chunked."""
+
+    status: int
+    headers: dict[str, str]
+    length: int | None = None
+    early_hints: int = 0
+    """`103 Early Hints` sent before."""
+
+
+class Write(msgspec.Struct, frozen=True, kw_only=True):
+    """Send bytes of the body."""
+
+    data: bytes
+    tokens: int = 0
+    """Answer tokens that have left with these bytes."""
+    usage: Usage | None = None
+    """The usage that these bytes report."""
+
+
+class End(Enum):
+    """How it ends."""
+
+    COMPLETE = "the message ends as HTTP has it"
+    RESET = "RST"
+    CLOSE = "FIN, whatever was promised"
+    STALL = "nothing more, until the caller leaves"
+
+
+Step = Wait | Head | Write | End
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """When tokens come."""
+
+    first_token_ms: float
+    token_interval_ms: float
+
+
+def body_steps(status: int, headers: dict[str, str], body: bytes) -> Iterator[Step]:
+    """Answer with a whole body."""
+    yield Head(status=status, headers=headers, length=len(body))
+    yield Write(data=body)
+    yield End.COMPLETE
+
+
+def with_wire_faults(steps: Iterator[Step], faults: Faults) -> Iterator[Step]:
+    """Apply the faults that don't care what the bytes say."""
+    if "gzip" in faults.flags:
+        steps = _gzipped(steps)
+    if "one-byte" in faults.flags:
+        steps = _byte_by_byte(steps)
+    for step in steps:
+        yield _with_head_faults(step, faults) if isinstance(step, Head) else step
+
+
+def _with_head_faults(head: Head, faults: Faults) -> Head:
+    extra = {"set-cookie": "simulator=1; Path=/"} if "set-cookie" in faults.flags else {}
+    return Head(
+        status=head.status,
+        headers={**head.headers, **extra},
+        length=head.length,
+        early_hints=faults.numbers.get("1xx", 0),
+    )
+
+
+def _gzipped(steps: Iterator[Step]) -> Iterator[Step]:
+    gzip = zlib.compressobj(wbits=zlib.MAX_WBITS + 16)
+    for step in steps:
+        match step:
+            case Head():
+                headers = {**step.headers, "content-encoding": "gzip"}
+                yield Head(status=step.status, headers=headers)
+            case Write():
+                data = gzip.compress(step.data) + gzip.flush(zlib.Z_SYNC_FLUSH)
+                yield Write(data=data, tokens=step.tokens, usage=step.usage)
+            case End.COMPLETE:
+                yield Write(data=gzip.flush())
+                yield step
+            case _:
+                yield step
+
+
+def _byte_by_byte(steps: Iterator[Step]) -> Iterator[Step]:
+    for step in steps:
+        if not isinstance(step, Write) or not step.data:
+            yield step
+            continue
+        for byte in step.data[:-1]:
+            yield Write(data=bytes([byte]))
+        yield Write(data=step.data[-1:], tokens=step.tokens, usage=step.usage)

@@ -1,0 +1,110 @@
+"""Plays the steps of a reply on one connection and writes down what left."""
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import Iterable
+from typing import assert_never
+
+from aiohttp import web
+
+from droveway.simulator.book import Entry, Outcome
+from droveway.simulator.steps import End, Head, Step, Wait, Write
+
+LINGER_ZERO = struct.pack("ii", 1, 0)
+"""SO_LINGER on, zero seconds: closing sends RST."""
+EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+
+
+class Player:
+    """Sends one reply; the entry tells how far it came."""
+
+    def __init__(self, request: web.Request, entry: Entry, stopping: asyncio.Event) -> None:
+        self._request = request
+        self._entry = entry
+        self._stopping = stopping
+        self._response = web.StreamResponse()
+        self._loop = asyncio.get_running_loop()
+        self._began_s = self._due_s = 0.0
+
+    @property
+    def response(self) -> web.StreamResponse:
+        """What aiohttp is to end; it fails quietly on a connection that a fault has closed."""
+        return self._response
+
+    async def play(self, steps: Iterable[Step]) -> Outcome:
+        """Take the steps and say how they ended.
+
+        Raises:
+            ConnectionError: the caller has left.
+        """
+        self._began_s = self._due_s = self._loop.time()
+        for step in steps:
+            match step:
+                case Wait():
+                    await self._wait(step.ms)
+                case Head():
+                    await self._send_head(step)
+                case Write():
+                    await self._write(step)
+                case End():
+                    return await self._end(step)
+                case _:
+                    assert_never(step)
+        return await self._end(End.COMPLETE)
+
+    async def _write(self, write: Write) -> None:
+        await self._response.write(write.data)
+        self._entry.tokens_sent += write.tokens
+        self._entry.usage = write.usage or self._entry.usage
+
+    async def _wait(self, ms: float) -> None:
+        # Against a schedule, so that late timers don't add up over a stream.
+        self._due_s += ms / 1000
+        left_s = self._due_s - self._loop.time()
+        await asyncio.sleep(max(0.0, left_s))
+
+    async def _send_head(self, head: Head) -> None:
+        if head.early_hints and (transport := self._request.transport):
+            transport.write(EARLY_HINTS * head.early_hints)
+        self._response.set_status(head.status)
+        self._response.headers.update(self._own_headers())
+        self._response.headers.update(head.headers)
+        self._response.content_length = head.length
+        await self._response.prepare(self._request)
+        self._entry.status = head.status
+
+    def _own_headers(self) -> dict[str, str]:
+        processing_s = self._loop.time() - self._began_s
+        return {
+            "x-request-id": self._entry.id,
+            "openai-version": "2020-10-01",
+            "openai-processing-ms": str(int(processing_s * 1000)),
+        }
+
+    async def _end(self, end: End) -> Outcome:
+        if end is End.COMPLETE:
+            await self._response.write_eof()
+            return "answered" if self._response.status == 200 else "refused"
+        if end is End.STALL:
+            await self._stopping.wait()
+            reset(self._request)
+            return "stopped"
+        if end is End.RESET:
+            reset(self._request)
+        elif transport := self._request.transport:
+            transport.close()
+        return "broken"
+
+
+def reset(request: web.Request) -> None:
+    """Abort the connection with RST."""
+    transport = request.transport
+    if transport is None:
+        return
+    connection = transport.get_extra_info("socket")
+    # A caller that left at this very moment has closed the socket already.
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
+    transport.abort()
