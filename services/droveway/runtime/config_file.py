@@ -1,0 +1,206 @@
+"""The configuration file: read, checked whole, followed; a bad one never replaces a good one."""
+
+import logging
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+import yaml
+from watchfiles import Change, awatch
+
+from droveway.contracts.config import Config, Provider, Route
+from droveway.otel.logs import log_event
+from droveway.runtime.errors import SettingsError
+
+log = logging.getLogger(__name__)
+
+MAX_CONFIG_BYTES = 8 * 1024 * 1024
+_REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}|file:/.+")
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def load(path: str) -> Config:
+    """Reads and checks the file at `path`.
+
+    Raises:
+        SettingsError: What is wrong where, and what would be right; all findings, one per line.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            text = file.read(MAX_CONFIG_BYTES + 1)
+    except OSError as error:
+        raise SettingsError(
+            f"{path}: {error.strerror}; DROVEWAY_CONFIG names the configuration file"
+        ) from None
+    if len(text) > MAX_CONFIG_BYTES:
+        raise SettingsError(f"{path}: over {MAX_CONFIG_BYTES} bytes")
+    return parse(text, path)
+
+
+def parse(text: bytes, name: str) -> Config:
+    """Checks the YAML `text`; `name` stands in messages.
+
+    Raises:
+        SettingsError: As `load`.
+    """
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict):
+        raise SettingsError(f"{name}: expected a mapping with `providers`, `routes` and `keys`")
+    try:
+        config = msgspec.convert(document, Config)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{name}: {error}") from None
+    if findings := [*_findings(config)]:
+        raise SettingsError("\n".join(f"{name}: {finding}" for finding in findings))
+    return config
+
+
+def _findings(config: Config) -> Iterator[str]:
+    """What types can't say: doubles, dangling names, unsafe addresses."""
+    yield from _doubles("providers", [provider.id for provider in config.providers])
+    yield from _doubles("routes", [route.model for route in config.routes], "model")
+    yield from _doubles("keys", [key.id for key in config.keys])
+    yield from _doubles("keys", [key.sha256 for key in config.keys], "sha256")
+    providers = {provider.id: provider for provider in config.providers}
+    for index, provider in enumerate(config.providers):
+        yield from _provider_findings(f"providers[{index}]", provider)
+    for index, route in enumerate(config.routes):
+        yield from _route_findings(f"routes[{index}]", route, providers)
+    for index, key in enumerate(config.keys):
+        if key.expires and not _is_zoned_time(key.expires):
+            yield (
+                f"keys[{index}].expires: {key.expires!r} is no date-time with zone; "
+                "write for example 2027-01-31T00:00:00Z"
+            )
+    for index, origin in enumerate(config.cors.origins):
+        parts = urlsplit(origin)
+        if origin != "*" and (parts.scheme not in ("http", "https") or parts.path):
+            yield (
+                f"cors.origins[{index}]: {origin!r} is no origin; "
+                "write https://host without a path, or *"
+            )
+
+
+def _doubles(place: str, values: list[str], field: str = "id") -> Iterator[str]:
+    seen: set[str] = set()
+    for index, value in enumerate(values):
+        if value in seen:
+            yield f"{place}[{index}].{field}: {value!r} stands twice; each must be unique"
+        seen.add(value)
+
+
+def _provider_findings(place: str, provider: Provider) -> Iterator[str]:
+    try:
+        parts = urlsplit(provider.base_url)
+        host = parts.hostname
+        _ = parts.port
+    except ValueError:
+        host, parts = None, urlsplit("")
+    if parts.scheme not in ("http", "https") or not host:
+        yield f"{place}.base_url: {provider.base_url!r} is no address; write https://host/v1"
+    elif parts.username or parts.password or parts.query or parts.fragment:
+        yield f"{place}.base_url: only scheme, host, port and path; keys go into credentials"
+    elif parts.scheme == "http" and host not in _LOOPBACK and not provider.allow_http:
+        yield f"{place}.base_url: plain http to {host!r}; use https, or set allow_http: true"
+    yield from _doubles(f"{place}.credentials", [one.id for one in provider.credentials])
+    if not provider.credentials:
+        yield f"{place}.credentials: empty; leave it out for a provider without keys"
+    for index, credential in enumerate(provider.credentials):
+        if credential.api_key and not _REFERENCE.fullmatch(credential.api_key):
+            yield (
+                f"{place}.credentials[{index}].api_key: a secret in clear text; "
+                "write ${NAME} (environment of the caller) or file:/path"
+            )
+
+
+def _route_findings(place: str, route: Route, providers: dict[str, Provider]) -> Iterator[str]:
+    if "*" in route.model[:-1]:
+        yield f"{place}.model: {route.model!r}: * may only stand at the end"
+    for tier_index, tier in enumerate(route.tiers):
+        for index, target in enumerate(tier.targets):
+            at = f"{place}.tiers[{tier_index}].targets[{index}]"
+            provider = providers.get(target.provider)
+            if provider is None:
+                known = ", ".join(sorted(providers))
+                yield f"{at}.provider: {target.provider!r} isn't configured; known: {known}"
+            elif target.credential not in {one.id for one in provider.credentials}:
+                known = ", ".join(one.id for one in provider.credentials)
+                yield f"{at}.credential: {target.credential!r} isn't there; known: {known}"
+
+
+def _is_zoned_time(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
+
+
+class ConfigStatistics(NamedTuple):
+    """A snapshot for gauges."""
+
+    reloaded: int
+    rejected: int
+    """Files that were refused while the last good one stayed in force."""
+
+
+class LiveConfig:
+    """The configuration in force; `follow` replaces it when the file changes and is good."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._folder = Path(path).absolute().parent
+        self.current = load(path)
+        self.last_error = ""
+        self._listeners: list[Callable[[Config], None]] = []
+        self._reloaded = 0
+        self._rejected = 0
+
+    def on_change(self, listener: Callable[[Config], None]) -> None:
+        """Calls `listener` now and with each new configuration.
+
+        A listener that raises `SettingsError` at start-up refuses the start; later it is reported.
+        """
+        listener(self.current)
+        self._listeners.append(listener)
+
+    def reload(self) -> bool:
+        """Reads the file again; keeps the old configuration when the new one is bad."""
+        try:
+            config = load(self.path)
+            if config != self.current:
+                for listener in self._listeners:
+                    listener(config)
+        except SettingsError as error:
+            self._rejected += 1
+            self.last_error = str(error)
+            log_event(log, "config_reload_failed", level=logging.ERROR, reason=self.last_error)
+            return False
+        if config != self.current:
+            self.current = config
+            self._reloaded += 1
+            log_event(log, "config_reloaded", path=self.path)
+        self.last_error = ""
+        return True
+
+    async def follow(self) -> None:
+        """Watches the file's folder (a mounted ConfigMap is swapped by a link) until cancelled."""
+        logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it logs every change
+        async for _changes in awatch(
+            self._folder, watch_filter=self._concerns, step=50, debounce=200, recursive=False
+        ):
+            self.reload()
+
+    def _concerns(self, _change: Change, path: str) -> bool:
+        """The file itself, or the link by which Kubernetes swaps a mounted ConfigMap."""
+        return Path(path).name in (Path(self.path).name, "..data")
+
+    def statistics(self) -> ConfigStatistics:
+        """A snapshot for gauges."""
+        return ConfigStatistics(reloaded=self._reloaded, rejected=self._rejected)

@@ -1,0 +1,286 @@
+"""All relays of one process: control messages in and out, one heartbeat per peer."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from droveway.contracts import relay
+from droveway.contracts.envelope import encode, is_inbox_of
+from droveway.otel.logs import log_event
+from droveway.runtime.bus import Bus
+from droveway.runtime.errors import BusError, RelayCut
+from droveway.runtime.relay.receiver import Receiver
+from droveway.runtime.relay.sender import Sender
+
+log = logging.getLogger(__name__)
+
+PULLERS = frozenset({"caller"})
+"""Services that may pull a body from a door."""
+LINGER_S = 5.0
+"""How long a finished relay's terminal can still be sent again."""
+MAX_LINGERING = 4_096
+
+
+class HubStatistics(NamedTuple):
+    """A snapshot for gauges."""
+
+    sending: int
+    receiving: int
+    blocked: int
+    kept_bytes: int
+    peers: int
+    peers_dead: int
+    malformed: int
+
+
+class RelayHub:
+    """Owns this process's senders, receivers, offered bodies and peers."""
+
+    def __init__(self, bus: Bus, on_cancel: Callable[[bytes, str], None] | None = None) -> None:
+        self._bus = bus
+        self._on_cancel = on_cancel
+        self._senders: dict[bytes, Sender] = {}
+        self._receivers: dict[bytes, Receiver] = {}
+        self._offers: dict[bytes, bytes] = {}
+        self._lingering: dict[bytes, float] = {}
+        self._heard_at: dict[str, float] = {}
+        self._links: dict[str, dict[object, Callable[[], None] | None]] = defaultdict(dict)
+        self._missed: dict[bytes, int] = defaultdict(int)
+        self._pulls: asyncio.Queue[relay.Pull] = asyncio.Queue(maxsize=1_024)
+        self._malformed = 0
+        self._peers_dead = 0
+
+    async def listen(self) -> None:
+        """Subscribes to this process's control subject."""
+        await self._bus.subscribe(relay.control_subject(self._bus.instance), self._on_control)
+
+    def link(self, peer: str, on_dead: Callable[[], None] | None = None) -> Callable[[], None]:
+        """Beats to `peer` until the result is called; with `on_dead` also watches it."""
+        key = object()
+        self._links[peer][key] = on_dead
+        if on_dead is not None:
+            self._heard_at.setdefault(peer, time.monotonic())
+
+        def unlink() -> None:
+            links = self._links.get(peer)
+            if links is not None:
+                links.pop(key, None)
+                if not links:
+                    del self._links[peer]
+
+        return unlink
+
+    def open_sender(
+        self,
+        relay_id: bytes,
+        peer: str,
+        answer_to: str,
+        on_cancel: Callable[[str], None] | None = None,
+    ) -> Sender:
+        """A sender of frames to the inbox `answer_to` of `peer`."""
+
+        def publish(payload: bytes) -> None:
+            self._bus.publish(answer_to, payload)
+
+        sender = Sender(relay_id, peer, publish, relay.WINDOW_BYTES, on_cancel)
+        self._senders[relay_id] = sender
+        self._heard_at.setdefault(peer, time.monotonic())
+        return sender
+
+    def open_receiver(self, relay_id: bytes, peer: str = "") -> Receiver:
+        """A receiver of `relay_id`; its `peer` may become known with the first frame."""
+        receiver = Receiver(relay_id, self.send_control, relay.WINDOW_BYTES)
+        receiver.peer = peer
+        self._receivers[relay_id] = receiver
+        return receiver
+
+    def close_sender(self, sender: Sender) -> None:
+        """Forgets a sender, but keeps its last frames for a resend while they aren't confirmed."""
+        self._missed.pop(sender.relay_id, None)
+        if sender.done.is_set() or len(self._lingering) >= MAX_LINGERING:
+            self._senders.pop(sender.relay_id, None)
+        else:
+            self._lingering[sender.relay_id] = time.monotonic() + LINGER_S
+
+    def close_receiver(self, receiver: Receiver) -> None:
+        """Forgets a receiver; frames that still come are dropped."""
+        receiver.closed = True
+        self._receivers.pop(receiver.relay_id, None)
+
+    def offer(self, body: bytes) -> bytes:
+        """Keeps a large body for whichever caller pulls it, until `withdraw`; returns its id."""
+        relay_id = secrets.token_bytes(16)
+        self._offers[relay_id] = body
+        return relay_id
+
+    def withdraw(self, relay_id: bytes) -> None:
+        """The body isn't wanted any more; a pull under way is cut."""
+        self._offers.pop(relay_id, None)
+        sender = self._senders.get(relay_id)
+        if sender is not None and not sender.terminated:
+            sender.cancel("withdrawn")
+
+    def send_control(self, instance: str, message: relay.Control) -> None:
+        """One control message to a peer; when lost, the next heartbeats make up for it."""
+        try:
+            self._bus.publish(relay.control_subject(instance), encode(message))
+        except BusError:
+            log_event(log, "control_unsent", level=logging.DEBUG, peer=instance)
+
+    async def run(self) -> None:
+        """Heartbeats, dead peers, lingering terminals and pulls, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._serve_pulls(tasks))
+            while True:
+                await asyncio.sleep(relay.HEARTBEAT_MS / 1000)
+                self._beat()
+                self._bury(time.monotonic())
+
+    def statistics(self) -> HubStatistics:
+        """A snapshot for gauges."""
+        senders = self._senders.values()
+        return HubStatistics(
+            sending=len(self._senders),
+            receiving=len(self._receivers),
+            blocked=sum(sender.blocked for sender in senders),
+            kept_bytes=sum(sender.kept_bytes for sender in senders),
+            peers=len(self._heard_at),
+            peers_dead=self._peers_dead,
+            malformed=self._malformed,
+        )
+
+    def _on_control(self, payload: bytes, _reply: str) -> None:
+        try:
+            message = relay.control_decoder.decode(payload)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            self._malformed += 1
+            return
+        match message:
+            case relay.Credit():
+                if sender := self._senders.get(message.relay_id):
+                    sender.on_credit(message.next_seq, message.limit_bytes)
+            case relay.Resend():
+                if sender := self._senders.get(message.relay_id):
+                    sender.on_resend(message.from_seq)
+            case relay.Cancel():
+                if sender := self._senders.get(message.relay_id):
+                    sender.cancel(message.reason)
+                if self._on_cancel is not None:
+                    self._on_cancel(message.relay_id, message.reason)
+            case relay.Heartbeat():
+                self._on_heartbeat(message)
+            case relay.Pull():
+                if message.relay_id in self._offers and not self._pulls.full():
+                    self._pulls.put_nowait(message)
+
+    def _on_heartbeat(self, beat: relay.Heartbeat) -> None:
+        if beat.peer in self._heard_at:
+            self._heard_at[beat.peer] = time.monotonic()
+        theirs = set(beat.receiving)
+        for relay_id, sender in list(self._senders.items()):
+            if sender.peer != beat.peer or relay_id in self._lingering:
+                continue
+            # A receiver learns its peer from the first frame, so it can't list us before one.
+            self._missed[relay_id] = (
+                0 if relay_id in theirs or not sender.next_seq else self._missed[relay_id] + 1
+            )
+            if self._missed[relay_id] >= 2:
+                sender.cancel("the receiver doesn't know this relay any more")
+        for entry in beat.sending:
+            if receiver := self._receivers.get(entry.relay_id):
+                receiver.peer = receiver.peer or beat.peer
+                receiver.on_sender_at(entry.next_seq, entry.blocked)
+            else:
+                self.send_control(beat.peer, relay.Cancel(entry.relay_id, "unknown here"))
+
+    def _beat(self) -> None:
+        sending: dict[str, list[relay.Sending]] = defaultdict(list)
+        receiving: dict[str, list[bytes]] = defaultdict(list)
+        for sender in self._senders.values():
+            sending[sender.peer].append(
+                relay.Sending(sender.relay_id, sender.next_seq, sender.blocked)
+            )
+        for receiver in self._receivers.values():
+            if receiver.peer:
+                receiving[receiver.peer].append(receiver.relay_id)
+                self._heard_at.setdefault(receiver.peer, time.monotonic())
+        peers = sending.keys() | receiving.keys() | self._links.keys()
+        for peer in peers:
+            beat = relay.Heartbeat(self._bus.instance, tuple(sending[peer]), tuple(receiving[peer]))
+            self.send_control(peer, beat)
+        watched = sending.keys() | receiving.keys()
+        watched |= {peer for peer, links in self._links.items() if any(links.values())}
+        for peer in self._heard_at.keys() - watched:
+            del self._heard_at[peer]
+
+    def _bury(self, now_s: float) -> None:
+        for relay_id, until_s in list(self._lingering.items()):
+            sender = self._senders.get(relay_id)
+            if sender is None or sender.done.is_set() or now_s > until_s:
+                del self._lingering[relay_id]
+                self._senders.pop(relay_id, None)
+        for peer, heard_at in list(self._heard_at.items()):
+            silence_ms = (now_s - heard_at) * 1000
+            if silence_ms > relay.PEER_DEAD_MS:
+                self._on_dead(peer)
+            elif silence_ms > relay.PEER_PROBE_MS:
+                self._probe(peer)
+
+    def _probe(self, peer: str) -> None:
+        """Asks the broker: nobody listens on the control subject of a process that has ended."""
+        inbox = self._bus.open_inbox(lambda _payload: None, lambda: self._on_dead(peer))
+        beat = relay.Heartbeat(self._bus.instance)
+        try:
+            self._bus.publish(relay.control_subject(peer), encode(beat), inbox.subject)
+        except BusError:
+            inbox.close()
+            return
+        asyncio.get_running_loop().call_later(relay.HEARTBEAT_MS / 1000, inbox.close)
+
+    def _on_dead(self, peer: str) -> None:
+        if self._heard_at.pop(peer, None) is None:
+            return
+        self._peers_dead += 1
+        log_event(log, "peer_dead", level=logging.WARNING, peer=peer)
+        for sender in list(self._senders.values()):
+            if sender.peer == peer:
+                sender.cancel("the receiver's process is gone")
+        for receiver in list(self._receivers.values()):
+            if receiver.peer != peer:
+                continue
+            if receiver.next_seq:
+                receiver.cut("the process that sent the answer is gone")
+            else:
+                receiver.peer = ""  # nothing was begun: another attempt may still answer
+        for on_dead in list(self._links.get(peer, {}).values()):
+            if on_dead is not None:
+                on_dead()
+
+    async def _serve_pulls(self, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            pull = await self._pulls.get()
+            body = self._offers.get(pull.relay_id)
+            if body is None or pull.relay_id in self._senders:
+                continue
+            if not is_inbox_of(pull.answer_to, PULLERS):
+                self._malformed += 1
+                continue
+            tasks.create_task(self._send_body(pull, body))
+
+    async def _send_body(self, pull: relay.Pull, body: bytes) -> None:
+        sender = self.open_sender(pull.relay_id, pull.peer, pull.answer_to)
+        try:
+            view = memoryview(body)
+            for start in range(0, len(body), relay.WINDOW_BYTES):
+                await sender.send((bytes(view[start : start + relay.WINDOW_BYTES]),))
+            sender.complete(relay.Usage(), "body")
+        except RelayCut:
+            log_event(log, "pull_cut", level=logging.DEBUG, peer=pull.peer)
+        finally:
+            self.close_sender(sender)

@@ -1,0 +1,128 @@
+"""The end of a relay that has the frames: caller for answers, door for large bodies."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from droveway.contracts import relay
+from droveway.contracts.envelope import encode
+from droveway.contracts.errors import Failure
+from droveway.runtime.errors import Disconnected, Overflow, RelayCut
+
+
+class Sender:
+    """Numbers, sends and keeps frames until the receiver has taken them.
+
+    At most `WINDOW_BYTES` (and one frame) are unacknowledged; `send` waits for more credit. A lost
+    connection isn't an error here: kept frames are sent again when the receiver asks.
+    """
+
+    def __init__(
+        self,
+        relay_id: bytes,
+        peer: str,
+        publish: Callable[[bytes], None],
+        window_bytes: int,
+        on_cancel: Callable[[str], None] | None = None,
+    ) -> None:
+        self.relay_id = relay_id
+        self.peer = peer
+        self.next_seq = 0
+        self.terminated = False
+        self.done = asyncio.Event()
+        """The receiver took the terminal, or gave up."""
+        self.cancelled = asyncio.Event()
+        self.cancel_reason = ""
+        self._publish = publish
+        self._on_cancel = on_cancel
+        self._sent_bytes = 0
+        self._limit_bytes = window_bytes
+        self._kept: deque[tuple[int, bytes]] = deque()
+        self._credit = asyncio.Event()
+
+    @property
+    def blocked(self) -> bool:
+        """Whether `send` waits for credit."""
+        return self._sent_bytes >= self._limit_bytes
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes held for a resend."""
+        return sum(len(payload) for _, payload in self._kept)
+
+    async def send(self, events: tuple[bytes, ...], origin: relay.Origin | None = None) -> None:
+        """Sends whole events as one frame, once the window allows.
+
+        Raises:
+            RelayCut: The receiver has cancelled or is gone.
+        """
+        while self._sent_bytes >= self._limit_bytes and not self.cancelled.is_set():
+            self._credit.clear()
+            await self._credit.wait()
+        if self.cancelled.is_set():
+            raise RelayCut(self.cancel_reason)
+        self._emit(relay.Chunk(seq=self.next_seq, events=events, origin=origin))
+
+    def complete(
+        self,
+        usage: relay.Usage,
+        finish_reason: str,
+        body: bytes = b"",
+        origin: relay.Origin | None = None,
+    ) -> None:
+        """Sends the terminal of a finished answer."""
+        self._emit(
+            relay.Completed(
+                seq=self.next_seq,
+                usage=usage,
+                finish_reason=finish_reason,
+                body=body,
+                origin=origin,
+            )
+        )
+        self.terminated = True
+
+    def interrupt(self, failure: Failure, usage: relay.Usage) -> None:
+        """Sends the terminal of an answer that was cut after commit."""
+        self._emit(relay.Interrupted(seq=self.next_seq, failure=failure, usage=usage))
+        self.terminated = True
+
+    def on_credit(self, next_seq: int, limit_bytes: int) -> None:
+        """The receiver took all frames below `next_seq` and allows `limit_bytes` in all."""
+        while self._kept and self._kept[0][0] < next_seq:
+            self._kept.popleft()
+        ceiling = self._sent_bytes + relay.WINDOW_BYTES
+        self._limit_bytes = max(self._limit_bytes, min(limit_bytes, ceiling))
+        self._credit.set()
+        if self.terminated and not self._kept:
+            self.done.set()
+
+    def on_resend(self, from_seq: int) -> None:
+        """Sends the kept frames from `from_seq` on once more."""
+        for seq, payload in self._kept:
+            if seq >= from_seq:
+                self._try_publish(payload)
+
+    def cancel(self, reason: str) -> None:
+        """The receiver is gone or has given up; a waiting `send` raises."""
+        if self.cancelled.is_set():
+            return
+        self.cancel_reason = reason
+        self.cancelled.set()
+        if self._on_cancel is not None and not self.terminated:
+            self._on_cancel(reason)
+        self._credit.set()
+        self.done.set()
+
+    def _emit(self, frame: relay.Frame) -> None:
+        payload = encode(frame)
+        self._kept.append((self.next_seq, payload))
+        self.next_seq += 1
+        self._sent_bytes += len(payload)
+        self._try_publish(payload)
+
+    def _try_publish(self, payload: bytes) -> None:
+        try:
+            self._publish(payload)
+        except (Disconnected, Overflow):
+            return  # kept; the heartbeat's sequence makes the receiver ask for it
