@@ -1,0 +1,30 @@
+"""The limiter's wiring."""
+
+import asyncio
+
+from droveway.contracts import admission
+from droveway.limiter.decisions import Decisions
+from droveway.limiter.handlers import decide
+from droveway.limiter.settings import LimiterSettings
+from droveway.runtime.config_file import LiveConfig
+from droveway.runtime.service import Ready, running
+
+PARTITION = 0
+
+
+async def run(settings: LimiterSettings, stop: asyncio.Event, ready: Ready) -> None:
+    """Decides until `stop`."""
+    live = LiveConfig(settings.config)
+    decisions = Decisions(settings.remembered_decisions)
+    live.on_change(decisions.configure)
+    async with running("limiter", settings) as process:
+        process.gauges.add("limiter", decisions.statistics)
+        process.gauges.add("config", live.statistics)
+        process.background(live.follow())
+        # A decision awaits nothing, so it is made in the read loop: in order, without a task.
+        subscription = await process.bus.subscribe(
+            admission.admission_subject(PARTITION), decide(process.bus, decisions), queue="limiter"
+        )
+        ready("limiter", 0)
+        await stop.wait()
+        subscription.close()
