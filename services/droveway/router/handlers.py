@@ -1,0 +1,246 @@
+"""One coroutine per `InferenceRequested`: admit, then try target after target until one commits."""
+
+import asyncio
+import logging
+import random
+import time
+
+from droveway.contracts import dispatch
+from droveway.contracts.admission import Denied
+from droveway.contracts.envelope import is_inbox_of, new_attempt_id
+from droveway.contracts.errors import Failure, failure
+from droveway.contracts.inference import Accepted, InferenceRequested, Refused, TriedTarget, Window
+from droveway.otel import names
+from droveway.otel.context import (
+    SpanEvent,
+    TraceContext,
+    child,
+    format_traceparent,
+    parse_traceparent,
+)
+from droveway.otel.logs import log_event
+from droveway.otel.setup import Telemetry
+from droveway.router.admission import admit
+from droveway.router.attempt import Attempt
+from droveway.router.outcome import last_word
+from droveway.router.owned import Owned, OwnedRequests
+from droveway.router.routes import Candidate, RoutingTable
+from droveway.router.settings import RouterSettings
+from droveway.runtime.bus import Bus
+from droveway.runtime.deadline import Deadline
+
+log = logging.getLogger(__name__)
+
+DOORS = frozenset({"gateway", "jobs"})
+"""Services whose inboxes are answered."""
+
+
+class Router:
+    """The handlers' collaborators; `table` is replaced when the configuration changes."""
+
+    def __init__(
+        self, bus: Bus, owned: OwnedRequests, telemetry: Telemetry, settings: RouterSettings
+    ) -> None:
+        self.table: RoutingTable | None = None
+        self._bus = bus
+        self._owned = owned
+        self._telemetry = telemetry
+        self._settings = settings
+        self._dice = random.Random()  # noqa: S311 - weights, not secrets
+
+    async def route(self, request: InferenceRequested, reply: str) -> None:
+        """Owns one request until commit, refusal or cancel."""
+        if not is_inbox_of(reply, DOORS):
+            log_event(log, "bad_reply_subject", level=logging.WARNING)
+            return
+        owned = self._owned.begin(request.relay_id, request.request_id, reply)
+        if owned is None:
+            return
+        journey = _Journey(request, owned, self._telemetry)
+        committed_by = ""
+        try:
+            committed_by = await self._serve(request, reply, owned, journey)
+        except asyncio.CancelledError:
+            journey.outcome = "cancelled"
+            if not owned.cancelled:
+                self._refuse(reply, journey, failure("server_shutting_down", retry_after_ms=1_000))
+                raise
+        finally:
+            self._owned.end(request.relay_id, committed_by)
+            journey.record_span()
+
+    def refuse_full(self, request: InferenceRequested, reply: str) -> None:
+        """Answers a request that found `max_in_flight` reached."""
+        if is_inbox_of(reply, DOORS):
+            self._owned.say(
+                reply,
+                Refused(
+                    request_id=request.request_id,
+                    router=self._bus.instance,
+                    failure=failure("overloaded", retry_after_ms=1_000),
+                ),
+            )
+
+    async def _serve(
+        self, request: InferenceRequested, reply: str, owned: Owned, journey: "_Journey"
+    ) -> str:
+        """The caller that committed, or an empty string when the request was refused."""
+        assert self.table is not None
+        deadline = Deadline.after_ms(request.remaining_ms)
+        route = self.table.route(request.model)
+        if route is None:
+            text = f"The model `{request.model[:100]}` does not exist or you do not have access"
+            self._refuse(reply, journey, failure("model_not_found", text, param="model"))
+            return ""
+        decision = await admit(self._bus, request, deadline.remaining_ms())
+        journey.admitted_ns = self._telemetry.clock.now_ns()
+        if isinstance(decision, Denied):
+            self._refuse(reply, journey, decision.failure, decision.requests)
+            return ""
+        owned.accepted = Accepted(
+            request_id=request.request_id, router=self._bus.instance, requests=decision.requests
+        )
+        self._owned.say(reply, owned.accepted)
+        candidates = self.table.candidates(route, request.model, self._dice)
+        limit = min(self._settings.max_attempts, request.attempts_left)
+        failures: list[Failure] = []
+        for number, candidate in enumerate(candidates[:limit], start=1):
+            if deadline.passed:
+                failures.append(failure("deadline_exceeded"))
+                break
+            owned.attempts = number
+            news = await self._try(request, reply, owned, journey, candidate, deadline)
+            if isinstance(news, dispatch.Committed):
+                self._owned.counts["committed"] += 1
+                journey.outcome = "committed"
+                return news.caller
+            failures.append(_failure_of(news))
+            if not failures[-1].elsewhere:
+                break
+        self._refuse(reply, journey, last_word(failures, journey.tried), decision.requests)
+        return ""
+
+    async def _try(
+        self,
+        request: InferenceRequested,
+        reply: str,
+        owned: Owned,
+        journey: "_Journey",
+        candidate: Candidate,
+        deadline: Deadline,
+    ) -> dispatch.AttemptNews:
+        began_s = time.monotonic()
+        remaining_ms = min(deadline.remaining_ms(), candidate.total_ms)
+        first_token_ms = min(candidate.first_token_ms, request.first_token_ms, remaining_ms)
+        call = dispatch.CallRouted(
+            attempt_id=new_attempt_id(),
+            attempt=owned.attempts,
+            request_id=request.request_id,
+            relay_id=request.relay_id,
+            router=self._bus.instance,
+            door=request.door,
+            answer_to=reply,
+            traceparent=format_traceparent(journey.span),
+            tenant=request.tenant,
+            key_id=request.key_id,
+            dialect=request.dialect,
+            model=request.model,
+            target=candidate.target,
+            stream=request.stream,
+            include_usage=request.include_usage,
+            body=request.body,
+            remaining_ms=remaining_ms,
+            first_token_ms=first_token_ms,
+            received_ns=journey.received_ns,
+            admitted_ns=journey.admitted_ns,
+            routed_ns=self._telemetry.clock.now_ns(),
+        )
+        self._owned.counts["tried"] += 1
+        owned.attempt = Attempt(self._bus, self._owned.hub, call, candidate.pool)
+        # A request that isn't streamed commits with its whole answer, so all its time is allowed.
+        within_ms = first_token_ms if request.stream else remaining_ms
+        grace_s = 0.5  # the caller's own clock should speak first: it knows the cause
+        news = await owned.attempt.run(
+            self._settings.start_within_ms / 1000, within_ms / 1000 + grace_s
+        )
+        if not isinstance(news, dispatch.Committed):
+            journey.tried.append(
+                TriedTarget(
+                    attempt_id=call.attempt_id,
+                    target=candidate.label,
+                    code=_failure_of(news).code,
+                    status=news.status if isinstance(news, dispatch.AttemptFailed) else 0,
+                    duration_ms=int((time.monotonic() - began_s) * 1000),
+                )
+            )
+        return news
+
+    def _refuse(
+        self,
+        reply: str,
+        journey: "_Journey",
+        occurrence: Failure,
+        requests: Window | None = None,
+    ) -> None:
+        self._owned.counts["refused"] += 1
+        journey.outcome = occurrence.code
+        refused = Refused(
+            request_id=journey.request.request_id,
+            router=self._bus.instance,
+            failure=occurrence,
+            tried=tuple(journey.tried),
+            requests=requests,
+        )
+        self._owned.say(reply, refused)
+
+
+def _failure_of(news: dispatch.AttemptNews) -> Failure:
+    match news:
+        case dispatch.AttemptFailed():
+            return news.failure
+        case dispatch.Busy():
+            return failure("provider_busy", retry_after_ms=1_000)
+        case dispatch.Started() | dispatch.Committed():
+            return failure("internal_error", f"unexpected {type(news).__name__} after the start")
+
+
+class _Journey:
+    """One request's way through this router, for its span and for what clients are told."""
+
+    def __init__(self, request: InferenceRequested, owned: Owned, telemetry: Telemetry) -> None:
+        self.request = request
+        self._owned = owned
+        self._telemetry = telemetry
+        self.received_ns = telemetry.clock.now_ns()
+        self.admitted_ns = 0
+        self.tried: list[TriedTarget] = []
+        self.outcome = ""
+        self._parent = parse_traceparent(request.traceparent)
+        self.span = (
+            child(self._parent) if self._parent else TraceContext(bytes(16), bytes(8), False)
+        )
+
+    def record_span(self) -> None:
+        if not self._telemetry.wants(self.span):
+            return
+        committed = self.outcome == "committed"
+        events: list[SpanEvent] = []
+        if self.admitted_ns:
+            events.append((names.EVENT_LIMIT, self.admitted_ns, {}))
+        self._telemetry.record(
+            name=names.SPAN_ROUTE,
+            kind="consumer",
+            context=self.span,
+            parent=self._parent,
+            start_ns=self.received_ns,
+            end_ns=self._telemetry.clock.now_ns(),
+            attributes={
+                names.DROVEWAY_REQUEST_ID: self.request.request_id,
+                names.DROVEWAY_TENANT_ID: self.request.tenant,
+                names.GEN_AI_REQUEST_MODEL: self.request.model,
+                names.DROVEWAY_ATTEMPTS: self._owned.attempts,
+                names.DROVEWAY_OUTCOME: self.outcome,
+            },
+            events=events,
+            error=None if committed or self.outcome == "cancelled" else self.outcome,
+        )

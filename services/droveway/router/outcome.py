@@ -1,0 +1,26 @@
+"""What the client is told when every target failed."""
+
+from droveway.contracts.errors import Failure, failure
+from droveway.contracts.inference import TriedTarget
+
+
+def last_word(failures: list[Failure], tried: list[TriedTarget]) -> Failure:
+    """One failure for all attempts.
+
+    1. One attempt: its own failure.
+    2. All were rate limits: 429 with the earliest time at which one would pass.
+    3. All alike: that failure.
+    4. Else `all_targets_failed`, 503.
+    """
+    if not failures:
+        return failure("service_unavailable", "No target could be tried in time")
+    if len(failures) == 1:
+        return failures[0]
+    codes = {one.code for one in failures}
+    if codes == {"provider_rate_limited"}:
+        waits = [one.retry_after_ms for one in failures if one.retry_after_ms is not None]
+        return failure("provider_rate_limited", retry_after_ms=min(waits) if waits else None)
+    if len(codes) == 1:
+        return failures[-1]
+    summary = "; ".join(f"{one.target}: {one.code}" for one in tried)
+    return failure("all_targets_failed", f"All API providers failed ({summary})")

@@ -1,0 +1,43 @@
+"""The router's wiring."""
+
+import asyncio
+
+from droveway.contracts import inference
+from droveway.contracts.config import Config
+from droveway.router.handlers import Router
+from droveway.router.owned import OwnedRequests
+from droveway.router.routes import RoutingTable
+from droveway.router.settings import RouterSettings
+from droveway.runtime.config_file import LiveConfig
+from droveway.runtime.consumer import on_message
+from droveway.runtime.service import Ready, running
+
+
+async def run(settings: RouterSettings, stop: asyncio.Event, ready: Ready) -> None:
+    """Routes until `stop`, then until what it owns has committed or `drain_s` is over."""
+    live = LiveConfig(settings.config)
+    async with running("router", settings) as process:
+        owned = OwnedRequests(process.bus)
+        router = Router(process.bus, owned, process.telemetry, settings)
+
+        def configure(config: Config) -> None:
+            router.table = RoutingTable(config)
+
+        live.on_change(configure)
+        consumer = process.consumer("inference", settings.max_in_flight)
+        process.gauges.add("router", owned.statistics)
+        process.gauges.add("relay", owned.hub.statistics)
+        process.gauges.add("config", live.statistics)
+        await owned.hub.listen()
+        process.background(owned.hub.run())
+        process.background(owned.sign())
+        process.background(live.follow())
+        subscription = await process.bus.subscribe(
+            inference.inference_subject(inference.INTERACTIVE),
+            on_message(consumer, inference.request_decoder, router.route, router.refuse_full),
+            queue="router",
+        )
+        ready("router", 0)
+        await stop.wait()
+        subscription.close()
+        await consumer.drain(settings.drain_s)
