@@ -1,0 +1,216 @@
+"""The upstream call itself: one request out, its answer checked, committed and relayed."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable
+
+import msgspec
+
+from droveway.caller.attempt import AttemptRecord
+from droveway.caller.failures import failure_of_status
+from droveway.caller.phases import Phases
+from droveway.caller.sse_parser import SseCaps, SseParser
+from droveway.caller.upstream_errors import UpstreamError
+from droveway.caller.upstream_response import UpstreamResponse
+from droveway.caller.upstreams import Upstream
+from droveway.contracts import relay
+from droveway.contracts.errors import Failure, failure
+from droveway.dialects import openai_chat
+from droveway.runtime.relay import Sender
+
+MAX_ERROR_BYTES = 256 * 1024
+MAX_HELD_BYTES = 1024 * 1024
+"""Events before the first content that are held back; a provider that sends more is refused."""
+_HEADERS = ((b"content-type", b"application/json"), (b"user-agent", b"droveway"))
+
+
+class CallFailed(Exception):
+    """The attempt ends here, for a reason that isn't a broken connection."""
+
+    def __init__(self, occurrence: Failure) -> None:
+        super().__init__(occurrence.code)
+        self.failure = occurrence
+
+
+class UpstreamCall:
+    """One attempt's way from the request's bytes to the last relayed frame."""
+
+    def __init__(
+        self,
+        record: AttemptRecord,
+        upstream: Upstream,
+        sender: Sender,
+        on_commit: Callable[[], None],
+        max_answer_bytes: int,
+        after_finish_s: float,
+    ) -> None:
+        self._record = record
+        self._call = record.call
+        self._upstream = upstream
+        self._sender = sender
+        self._on_commit = on_commit
+        self._max_answer_bytes = max_answer_bytes
+        self._after_finish_s = after_finish_s
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._has_content = False
+
+    async def run(self, body: bytes) -> None:
+        """Makes the call and relays its answer to its end.
+
+        Raises:
+            CallFailed: The provider's answer is an error or can't be understood.
+            UpstreamError: The connection failed, or a phase took too long.
+            SseCapExceeded: The stream went over a cap.
+            RelayCut: The door has gone.
+        """
+        record, call = self._record, self._call
+        record.input_estimate_tokens = len(body) // 4
+        payload = openai_chat.upstream_body(body, call.target.model, stream=call.stream)
+        headers = list(_HEADERS)
+        secret = self._upstream.secrets.get(call.target.credential)
+        if secret:
+            headers.append((b"authorization", secret.bearer()))
+        headers.append((b"accept", b"text/event-stream" if call.stream else b"application/json"))
+        record.sent()
+        record.request_sent = True
+        async with self._upstream.transport.send(
+            "POST", openai_chat.PATH, headers, payload, self._phases()
+        ) as response:
+            record.headers(response.status)
+            if not 200 <= response.status < 300:
+                await self._refused(response)
+            elif call.stream:
+                await self._relay_stream(response)
+            else:
+                await self._relay_whole(response)
+
+    def _phases(self) -> Phases:
+        timeouts, call = self._upstream.provider.timeouts, self._call
+        total_s = max(0.001, call.remaining_ms / 1000)
+        first_s = max(0.001, call.first_token_ms / 1000)
+        return Phases(
+            pool_wait_s=min(2.0, total_s),
+            connect_s=min(timeouts.connect_s, total_s),
+            write_s=timeouts.write_s,
+            first_byte_s=first_s if call.stream else total_s,
+            first_token_s=first_s if call.stream else None,
+            idle_s=timeouts.idle_s,
+            total_s=min(timeouts.total_s, total_s),
+        )
+
+    async def _refused(self, response: UpstreamResponse) -> None:
+        body = b""
+        with contextlib.suppress(UpstreamError):  # the status says enough
+            body = await response.read_all(MAX_ERROR_BYTES)
+        raise CallFailed(failure_of_status(response.status, response.headers, body))
+
+    async def _relay_whole(self, response: UpstreamResponse) -> None:
+        record = self._record
+        body = (await response.read_all(self._max_answer_bytes)).strip()
+        if (problem := record.facts.read_body(body)) is not None:
+            raise CallFailed(problem)
+        record.token()
+        self._commit()
+        usage, origin = record.used(), record.origin()
+        reason = record.facts.finish_reason
+        if len(body) <= relay.INLINE_BYTES:
+            self._sender.complete(usage, reason, body, origin)
+            return
+        for start in range(0, len(body), relay.WINDOW_BYTES):
+            await self._sender.send((body[start : start + relay.WINDOW_BYTES],), origin)
+        self._sender.complete(usage, reason, b"", origin)
+
+    async def _relay_stream(self, response: UpstreamResponse) -> None:
+        if not _may_be_events(response.headers.get("content-type", "")):
+            await self._not_a_stream(response)
+        facts = self._record.facts
+        try:
+            async with asyncio.timeout(None) as after_finish:
+                await self._relay_events(response, after_finish)
+        except UpstreamError:
+            if not facts.finished:
+                raise  # with every finish reason there, only usage can be missing
+        except TimeoutError:
+            pass  # set only once the finish reason had come
+        if not facts.finished:
+            raise CallFailed(failure("stream_interrupted", "The provider ended without finishing"))
+        self._sender.complete(self._record.used(), facts.finish_reason)
+
+    async def _relay_events(
+        self, response: UpstreamResponse, after_finish: asyncio.Timeout
+    ) -> None:
+        facts = self._record.facts
+        parser = SseParser(SseCaps(max_stream_bytes=self._max_answer_bytes))
+        async for data in response.chunks():
+            events: list[bytes] = []
+            done = False
+            problem: Failure | None = None
+            for event in parser.feed(data):
+                done = event.data == openai_chat.DONE
+                if done or (problem := self._take(event.data, events)) is not None:
+                    break
+            if events:
+                await self._forward(events, response)
+            if problem is not None:
+                raise CallFailed(problem)
+            if done:
+                return
+            if facts.finished and after_finish.when() is None:
+                loop = asyncio.get_running_loop()
+                after_finish.reschedule(loop.time() + self._after_finish_s)
+
+    async def _not_a_stream(self, response: UpstreamResponse) -> None:
+        """A 200 that isn't an event stream: an error as JSON, or something else's page."""
+        body = await response.read_all(MAX_ERROR_BYTES)
+        with contextlib.suppress(ValueError):
+            if isinstance(document := json.loads(body), dict) and document.get("error"):
+                raise CallFailed(openai_chat.failure_in_band(body))
+        raise CallFailed(failure("bad_upstream", "The provider's answer is no event stream"))
+
+    def _take(self, data: bytes, events: list[bytes]) -> Failure | None:
+        """Reads one event's facts and adds it to `events` if the client is to see it."""
+        record = self._record
+        try:
+            facts = record.facts.read_event(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            record.malformed_events += 1
+            return None
+        if facts.failure is not None:
+            return facts.failure
+        if facts.has_content:
+            record.token()
+            self._has_content = True
+        if not self._call.include_usage:
+            if facts.only_usage:
+                return None
+            if facts.has_null_usage:
+                data = openai_chat.without_null_usage(data)
+        events.append(data)
+        return None
+
+    async def _forward(self, events: list[bytes], response: UpstreamResponse) -> None:
+        """Relays what one read brought; before the first content it is held back."""
+        if self._record.committed:
+            await self._sender.send(tuple(events))
+            return
+        self._held.extend(events)
+        self._held_bytes += sum(map(len, events))
+        if self._has_content:
+            response.first_token_seen()
+            self._commit()
+            held, self._held = tuple(self._held), []
+            await self._sender.send(held, self._record.origin())
+        elif self._held_bytes > MAX_HELD_BYTES:
+            raise CallFailed(failure("bad_upstream", "Too much before the first content"))
+
+    def _commit(self) -> None:
+        self._record.committed = True
+        self._on_commit()
+
+
+def _may_be_events(content_type: str) -> bool:
+    """Whether to read it as a stream of events: some providers leave the type out or wrong."""
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind in ("", "text/event-stream", "text/plain", "application/octet-stream")

@@ -1,0 +1,82 @@
+"""The caller's wiring."""
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+
+from droveway.caller.handlers import Caller
+from droveway.caller.settings import CallerSettings
+from droveway.caller.upstreams import Upstreams, check_credentials
+from droveway.contracts import dispatch
+from droveway.contracts.config import Config
+from droveway.otel.logs import log_event
+from droveway.runtime.config_file import LiveConfig
+from droveway.runtime.consumer import on_message
+from droveway.runtime.errors import SettingsError
+from droveway.runtime.service import Process, Ready, running
+from droveway.runtime.spool import Spool
+
+log = logging.getLogger(__name__)
+
+SPOOL_DRAIN_S = 5.0
+
+
+async def run(settings: CallerSettings, stop: asyncio.Event, ready: Ready) -> None:
+    """Calls until `stop`, then until running answers have ended or `drain_s` is over."""
+    live = LiveConfig(settings.config)
+    check_credentials(live.current, settings.pool)
+    async with running("caller", settings) as process, AsyncExitStack() as stack:
+        upstreams = Upstreams(settings.pool, settings.ca_file, stack)
+        await upstreams.configure(live.current)
+        spool = Spool(process.bus, settings.spool_rows)
+        caller = Caller(process.bus, upstreams, spool, process.telemetry, settings)
+        changed = asyncio.Event()
+
+        def on_change(config: Config) -> None:
+            check_credentials(config, settings.pool)
+            changed.set()
+
+        live.on_change(on_change)
+        changed.clear()
+        consumer = process.consumer("dispatch", settings.max_in_flight)
+        process.gauges.add("caller", caller.statistics)
+        process.gauges.add("relay", caller.hub.statistics)
+        process.gauges.add("spool", spool.statistics)
+        process.gauges.add("config", live.statistics)
+        await caller.hub.listen()
+        process.background(caller.hub.run())
+        process.background(spool.run())
+        process.background(live.follow())
+        process.background(_reconfigure(process, live, upstreams, changed))
+        subscription = await process.bus.subscribe(
+            dispatch.dispatch_subject(settings.pool),
+            on_message(consumer, dispatch.call_decoder, caller.call, caller.refuse_full),
+            queue="caller",
+        )
+        _show_upstreams(process, upstreams)
+        ready("caller", 0)
+        await stop.wait()
+        subscription.close()
+        await consumer.drain(settings.drain_s)
+        await spool.drain(SPOOL_DRAIN_S)
+
+
+async def _reconfigure(
+    process: Process, live: LiveConfig, upstreams: Upstreams, changed: asyncio.Event
+) -> None:
+    """Adopts new providers; what can't be opened leaves the old ones in force."""
+    while True:
+        await changed.wait()
+        changed.clear()
+        try:
+            await upstreams.configure(live.current)
+        except SettingsError as error:
+            log_event(log, "config_reload_failed", level=logging.ERROR, reason=str(error))
+        _show_upstreams(process, upstreams)
+
+
+def _show_upstreams(process: Process, upstreams: Upstreams) -> None:
+    for upstream in upstreams.all():
+        process.gauges.replace(
+            "upstream", upstream.statistics, {"destination": upstream.provider.id}
+        )

@@ -1,0 +1,25 @@
+"""What an operator may turn: `DROVEWAY_CALLER_<FIELD>`."""
+
+from typing import Annotated
+
+import msgspec
+
+from droveway.contracts.envelope import Id
+from droveway.runtime.settings import Count, ServiceSettings
+
+
+class CallerSettings(ServiceSettings, frozen=True, kw_only=True):
+    """The caller's settings."""
+
+    pool: Id = "default"
+    """Which providers it serves: those whose `pool` has this name."""
+    max_answer_bytes: Count = 64 * 1024 * 1024
+    """A whole answer, streamed or not; beyond it the attempt fails as `bad_upstream`."""
+    after_finish_s: Annotated[float, msgspec.Meta(gt=0)] = 5.0
+    """After the last finish reason: how long to wait for usage and the end of the stream."""
+    pull_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
+    """How long fetching a large request body from its door may take."""
+    spool_rows: Count = 10_000
+    """Usage rows that may wait for JetStream; when full, new attempts are refused as `Busy`."""
+    ca_file: str = ""
+    """PEM file of the authorities trusted for providers; empty: the bundled ones."""
