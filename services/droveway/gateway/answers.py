@@ -1,0 +1,92 @@
+"""Answers that aren't streams: JSON bodies, errors in OpenAI's shape, and the headers of both."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from droveway.contracts.errors import CATALOGUE, Failure, status_of
+from droveway.contracts.inference import TriedTarget, Window
+
+Headers = list[tuple[bytes, bytes]]
+
+_JSON = (b"content-type", b"application/json")
+_BASE = ((b"openai-version", b"2020-10-01"),)
+
+
+def error_body(occurrence: Failure, tried: Iterable[TriedTarget] = ()) -> bytes:
+    """`{"error": {...}}`; what each target did stands in `details`."""
+    entry = CATALOGUE[occurrence.code]
+    error: dict[str, Any] = {
+        "message": occurrence.message or entry.message,
+        "type": occurrence.type or entry.type,
+        "param": occurrence.param,
+        "code": occurrence.provider_code or occurrence.code,
+    }
+    details = [
+        {
+            "target": one.target,
+            "code": one.code,
+            "status": one.status or None,
+            "duration_ms": one.duration_ms,
+        }
+        for one in tried
+    ]
+    if details:
+        error["details"] = details
+    return msgspec.json.encode({"error": error})
+
+
+def error_headers(occurrence: Failure) -> Headers:
+    """When to retry, whether to, and how to authenticate."""
+    entry = CATALOGUE[occurrence.code]
+    status = status_of(occurrence)
+    headers: Headers = []
+    wait_ms = occurrence.retry_after_ms
+    if wait_ms is None and entry.retry and status in (429, 503):
+        wait_ms = 1_000
+    if wait_ms is not None:
+        headers.append((b"retry-after-ms", b"%d" % wait_ms))
+        headers.append((b"retry-after", b"%d" % -(-wait_ms // 1000)))
+    if not entry.retry and (status >= 500 or status in (408, 409, 429)):
+        headers.append((b"x-should-retry", b"false"))
+    if status == 401:
+        headers.append((b"www-authenticate", b'Bearer realm="droveway"'))
+    return headers
+
+
+def window_headers(window: Window | None) -> Headers:
+    """`x-ratelimit-*-requests` of the tightest limit."""
+    if window is None:
+        return []
+    return [
+        (b"x-ratelimit-limit-requests", b"%d" % window.limit),
+        (b"x-ratelimit-remaining-requests", b"%d" % window.remaining),
+        (b"x-ratelimit-reset-requests", duration(window.reset_ms)),
+    ]
+
+
+def duration(milliseconds: int) -> bytes:
+    """`120ms`, `1.5s`, `6m0s`: durations as OpenAI's headers write them."""
+    if milliseconds < 1_000:
+        return b"%dms" % milliseconds
+    seconds = milliseconds / 1000
+    if seconds < 60:
+        return f"{seconds:g}s".encode()
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes}m{rest}s".encode() if hours else f"{minutes}m{rest}s".encode()
+
+
+def start(status: int, headers: Headers, request_id: str) -> Mapping[str, Any]:
+    """The ASGI message that begins an answer."""
+    return {
+        "type": "http.response.start",
+        "status": status,
+        "headers": [(b"x-request-id", request_id.encode()), *_BASE, *headers],
+    }
+
+
+def json_headers(body: bytes, headers: Headers) -> Headers:
+    """`headers` with type and length of a JSON body."""
+    return [_JSON, (b"content-length", b"%d" % len(body)), *headers]

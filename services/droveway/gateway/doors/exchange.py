@@ -1,0 +1,96 @@
+"""One HTTP exchange as the door works with it: headers, body, answer, and a client that leaves."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from droveway.gateway import answers, sse
+from droveway.gateway.answers import Headers
+from droveway.gateway.auth import RawHeaders
+from droveway.gateway.pending import ClientGone
+from droveway.gateway.refusal import Refusal, refuse
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Any], Awaitable[None]]
+
+_NOT_COMPRESSED = (b"", b"identity")
+
+
+class Exchange:
+    """An ASGI `http` scope with its two callables."""
+
+    def __init__(self, scope: Message, receive: Receive, send: Send, request_id: str) -> None:
+        self.request_id = request_id
+        self.raw_headers: RawHeaders = scope["headers"]
+        self.extra: Headers = []
+        """Headers of every answer: CORS."""
+        self.started = False
+        self._receive = receive
+        self._send = send
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first header of that (lower-case) name."""
+        return next((value for key, value in self.raw_headers if key == name), None)
+
+    def text(self, name: bytes) -> str | None:
+        """The same as text."""
+        value = self.header(name)
+        return None if value is None else value.decode("latin-1")
+
+    def check_json(self) -> None:
+        """Refuses bodies that can't be JSON by their headers.
+
+        Raises:
+            Refusal: 415.
+        """
+        content_type = (self.header(b"content-type") or b"").partition(b";")[0].strip().lower()
+        if content_type != b"application/json":
+            raise refuse("unsupported_media_type")
+        if (self.header(b"content-encoding") or b"").strip().lower() not in _NOT_COMPRESSED:
+            raise refuse("unsupported_media_type")
+
+    async def body(self) -> bytes:
+        """The whole body; the HTTP server holds its bounds of size and time.
+
+        Raises:
+            ClientGone: The client left in the middle.
+        """
+        message = await self._receive()
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            return bytes(message.get("body", b""))
+        pieces: list[bytes] = []
+        while True:
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            pieces.append(message.get("body", b""))
+            if not message.get("more_body", False):
+                return b"".join(pieces)
+            message = await self._receive()
+
+    async def wait_gone(self) -> None:
+        """Returns when the client has left."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Sends status and headers."""
+        self.started = True
+        await self._send(answers.start(status, [*headers, *self.extra], self.request_id))
+
+    async def write(self, data: bytes, *, last: bool = False) -> None:
+        """Sends a piece of the body; waits while the client's socket is full."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": not last})
+
+    async def answer(self, status: int, body: bytes, headers: Headers) -> None:
+        """Sends a whole JSON answer."""
+        await self.start(status, answers.json_headers(body, headers))
+        await self.write(body, last=True)
+
+    async def refuse(self, refusal: Refusal, status: int, headers: Headers) -> None:
+        """Sends an error as the whole answer."""
+        body = answers.error_body(refusal.failure, refusal.tried)
+        await self.answer(status, body, [*answers.error_headers(refusal.failure), *headers])
+
+    async def in_band(self, refusal: Refusal) -> None:
+        """Tells an error in a stream that has begun; the body stays without its last chunk."""
+        await self.write(sse.frame([answers.error_body(refusal.failure, refusal.tried)]))

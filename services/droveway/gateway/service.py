@@ -1,0 +1,81 @@
+"""The gateway's wiring."""
+
+import asyncio
+from typing import NamedTuple
+
+from droveway.gateway.app import Gateway
+from droveway.gateway.auth import Authenticator
+from droveway.gateway.doors.http import ChatDoor
+from droveway.gateway.exposition import ClientMetrics
+from droveway.gateway.http_limits import HttpLimits
+from droveway.gateway.journal import Ledgers
+from droveway.gateway.server import serving
+from droveway.gateway.settings import GatewaySettings
+from droveway.runtime.config_file import LiveConfig
+from droveway.runtime.errors import SettingsError
+from droveway.runtime.relay import RelayHub
+from droveway.runtime.service import Ready, running
+from droveway.runtime.spool import Spool
+
+SPOOL_DRAIN_S = 5.0
+
+
+class DoorStatistics(NamedTuple):
+    """A snapshot for gauges."""
+
+    open_requests: int
+    limit: int
+    held_bytes: int
+    held_bytes_limit: int
+
+
+async def run(settings: GatewaySettings, stop: asyncio.Event, ready: Ready) -> None:
+    """Serves until `stop`, then until open answers have ended or `drain_s` is over."""
+    live = LiveConfig(settings.config)
+    async with running("gateway", settings) as process:
+        spool = Spool(process.bus, settings.spool_rows)
+        hub = RelayHub(process.bus)
+        metrics = ClientMetrics(process.registry, settings.max_models_labels)
+        auth = Authenticator(settings.failed_logins_per_s)
+        gateway = Gateway(auth, Ledgers(process.telemetry, spool, metrics, process.instance))
+        live.on_change(gateway.configure)
+        chat = ChatDoor(process.bus, hub, spool, settings, process.tasks, gateway.serves)
+        gateway.chat = chat
+        process.gauges.add("relay", hub.statistics)
+        process.gauges.add("spool", spool.statistics)
+        process.gauges.add("auth", auth.statistics)
+        process.gauges.add("config", live.statistics)
+        process.gauges.add(
+            "door",
+            lambda: DoorStatistics(
+                chat.open_requests, settings.max_open_requests,
+                chat.held_bytes, settings.max_held_bytes,
+            ),
+        )  # fmt: skip
+        process.checks["usage"] = lambda: "no row can be recorded" if spool.full else ""
+        await hub.listen()
+        process.background(hub.run())
+        process.background(spool.run())
+        process.background(live.follow())
+        try:
+            async with serving(gateway, _limits(settings), settings.host, settings.port) as server:
+                process.gauges.add("http", server.statistics)
+                ready("gateway", server.port)
+                await stop.wait()
+                process.checks["draining"] = lambda: "shutting down"
+        except OSError as error:
+            where = f"{settings.host}:{settings.port}"
+            raise SettingsError(f"DROVEWAY_GATEWAY_PORT: {where}: {error.strerror}") from None
+        await spool.drain(SPOOL_DRAIN_S)
+
+
+def _limits(settings: GatewaySettings) -> HttpLimits:
+    return HttpLimits(
+        max_connections=settings.max_connections,
+        max_connections_per_address=settings.max_connections_per_address,
+        max_body_bytes=settings.max_body_bytes,
+        header_timeout_s=settings.header_timeout_s,
+        keep_alive_idle_s=settings.keep_alive_idle_s,
+        write_stall_s=settings.write_stall_s,
+        drain_s=max(0.001, settings.drain_s),
+    )

@@ -1,0 +1,45 @@
+"""What an operator may turn: `DROVEWAY_GATEWAY_<FIELD>`."""
+
+from typing import Annotated
+
+import msgspec
+
+from droveway.runtime.settings import Count, Port, Seconds, ServiceSettings
+
+
+class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
+    """The gateway's settings; the HTTP edge's own bounds are fields of `HttpLimits`."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; `0.0.0.0` in a container."""
+    port: Port = 8080
+    """Port to listen on; 0: any free one."""
+    request_timeout_s: Seconds = 600.0
+    """The longest that a request may take; `x-request-timeout` (seconds) can only shorten it."""
+    first_token_s: Seconds = 20.0
+    """One attempt's time to its first token; at most 40 % of the client's announced time-out."""
+    first_comment_s: Seconds = 10.0
+    """A streaming client that waits this long gets its headers and a comment, then one each."""
+    max_open_requests: Count = 2_000
+    """Requests in flight; beyond it 503 `overloaded`."""
+    max_held_bytes: Count = 512 * 1024 * 1024
+    """Large request bodies held for callers to pull; beyond it 503 `overloaded`."""
+    spool_rows: Count = 10_000
+    """Usage rows that may wait for JetStream; when full 503 `ledger_unavailable`."""
+    failed_logins_per_s: Count = 20
+    """Requests with an unknown key per address and second, five seconds' worth at once; then 429
+    before any hashing."""
+    max_models_labels: Annotated[int, msgspec.Meta(ge=1)] = 200
+    """Distinct model names in metric labels; further ones count as `other`."""
+    max_connections: Count = 2_000
+    """Open HTTP connections; beyond it 503 `connection_limit`."""
+    max_connections_per_address: Annotated[int, msgspec.Meta(ge=0)] = 500
+    """Open HTTP connections per client address; 0: no bound, for a gateway behind one proxy."""
+    max_body_bytes: Count = 20 * 1024 * 1024
+    """Request body; beyond it 413."""
+    header_timeout_s: Seconds = 10.0
+    """For a request's headers to arrive; then 408."""
+    keep_alive_idle_s: Seconds = 75.0
+    """How long an idle connection is kept."""
+    write_stall_s: Seconds = 30.0
+    """A client that takes nothing for this long is cut."""
