@@ -1,0 +1,81 @@
+"""Spans of requests that weren't sampled but failed or were slow, built from their rows."""
+
+from collections import OrderedDict
+
+from droveway.contracts.usage import AttemptRecorded, RequestRecorded
+from droveway.otel import names
+from droveway.otel.context import TraceContext, child, keep, parse_traceparent
+from droveway.otel.setup import Telemetry
+
+
+class LateSpans:
+    """Keeps attempts until their request's row comes; then decides."""
+
+    def __init__(self, telemetry: Telemetry, slow_s: float, max_pending: int) -> None:
+        self._telemetry = telemetry
+        self._slow_us = int(slow_s * 1e6)
+        self._max_pending = max_pending
+        self._attempts: OrderedDict[str, list[AttemptRecorded]] = OrderedDict()
+
+    def saw_attempt(self, row: AttemptRecorded) -> None:
+        """Keeps an unsampled attempt; a sampled one has left its spans already."""
+        span = parse_traceparent(row.traceparent)
+        if span is None or span.sampled:
+            return
+        self._attempts.setdefault(row.request_id, []).append(row)
+        if len(self._attempts) > self._max_pending:
+            self._attempts.popitem(last=False)
+
+    def saw_request(self, row: RequestRecorded) -> None:
+        """Builds the request's spans when it failed or was slow."""
+        attempts = self._attempts.pop(row.request_id, [])
+        root = parse_traceparent(row.traceparent)
+        if root is None or root.sampled:
+            return
+        worth_it = row.outcome in ("failed", "interrupted") or row.times.ended_us > self._slow_us
+        if worth_it and self._telemetry.wants(keep(root)):
+            self._build(row, keep(root), attempts)
+
+    def _build(
+        self, row: RequestRecorded, root: TraceContext, attempts: list[AttemptRecorded]
+    ) -> None:
+        telemetry = self._telemetry
+        for attempt in attempts:
+            span = parse_traceparent(attempt.traceparent) or child(root)
+            telemetry.record(
+                name=names.SPAN_ATTEMPT.format(attempt=attempt.attempt),
+                kind="consumer",
+                context=keep(span),
+                parent=root,
+                start_ns=attempt.began_ns,
+                end_ns=attempt.began_ns + attempt.times.ended_us * 1000,
+                attributes={
+                    names.DROVEWAY_REQUEST_ID: attempt.request_id,
+                    names.DROVEWAY_ATTEMPT: attempt.attempt,
+                    names.DROVEWAY_TARGET: f"{attempt.provider}/{attempt.model}",
+                    names.DROVEWAY_OUTCOME: attempt.outcome,
+                    names.HTTP_RESPONSE_STATUS_CODE: attempt.status or None,
+                    names.GEN_AI_USAGE_INPUT_TOKENS: attempt.usage.input_tokens,
+                    names.GEN_AI_USAGE_OUTPUT_TOKENS: attempt.usage.output_tokens,
+                    names.ERROR_TYPE: attempt.code or None,
+                },
+                error=attempt.code or None,
+            )
+        telemetry.record(
+            name=row.operation,
+            kind="server",
+            context=root,
+            parent=parse_traceparent(row.parent),
+            start_ns=row.began_ns,
+            end_ns=row.began_ns + row.times.ended_us * 1000,
+            attributes={
+                names.DROVEWAY_REQUEST_ID: row.request_id,
+                names.DROVEWAY_TENANT_ID: row.tenant,
+                names.GEN_AI_REQUEST_MODEL: row.model,
+                names.HTTP_RESPONSE_STATUS_CODE: row.status,
+                names.DROVEWAY_OUTCOME: row.outcome,
+                names.DROVEWAY_LATE: True,
+                names.ERROR_TYPE: row.code or None,
+            },
+            error=row.code or None,
+        )
