@@ -1,0 +1,83 @@
+"""`droveway config check`, and the configuration as YAML."""
+
+import os
+import re
+from pathlib import Path
+
+import msgspec
+import yaml
+
+from droveway.cli import terminal
+from droveway.contracts.config import Config
+from droveway.runtime.config_file import load
+
+_REFERENCE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}")
+DEFAULT_FILE = "droveway.yaml"
+
+
+def check(path: str) -> None:
+    """Says what the file configures, and which of its references lead nowhere on this machine.
+
+    Raises:
+        SettingsError: Every finding, one per line.
+    """
+    config = load(path)
+    console = terminal.console()
+    console.print(
+        f"{path}: good; {len(config.providers)} providers, {len(config.routes)} routes, "
+        f"{len(config.keys)} keys"
+    )
+    for finding in unresolved(config):
+        console.print(f"note: {finding}")
+    if not config.keys:
+        console.print("note: no keys: every client is refused; `droveway keys new` makes one")
+
+
+def own_file() -> Path | None:
+    """The configuration that somebody wrote: named by the environment, or lying here."""
+    if named := os.environ.get("DROVEWAY_CONFIG"):
+        return Path(named)
+    here = Path(DEFAULT_FILE)
+    return here if here.is_file() else None
+
+
+def unresolved(config: Config) -> list[str]:
+    """Credentials that the environment or the file system of this process doesn't have."""
+    found = []
+    for provider in config.providers:
+        for credential in provider.credentials:
+            reference = credential.api_key
+            match = _REFERENCE.fullmatch(reference)
+            if match and not os.environ.get(match["name"]):
+                found.append(f"provider {provider.id}: {match['name']} isn't set here")
+            elif reference.startswith("file:") and not Path(reference[5:]).is_file():
+                found.append(f"provider {provider.id}: {reference[5:]} isn't there")
+    return found
+
+
+def to_yaml(config: Config, header: str = "") -> str:
+    """The configuration as a person would write it: without what is the default anyway."""
+    body = yaml.safe_dump(compact(config), sort_keys=False, allow_unicode=True)
+    comment = "".join(f"# {line}\n" for line in header.splitlines())
+    return f"{comment}{body}"
+
+
+def compact(value: object) -> object:
+    """A struct as mappings and lists, without the fields that have their default."""
+    if isinstance(value, msgspec.Struct):
+        return {
+            field.name: compact(own)
+            for field in msgspec.structs.fields(value)
+            if (own := getattr(value, field.name)) != _default(field)
+        }
+    if isinstance(value, tuple):
+        return [compact(one) for one in value]
+    if isinstance(value, dict):
+        return {name: compact(one) for name, one in value.items()}
+    return value
+
+
+def _default(field: msgspec.structs.FieldInfo) -> object:
+    if field.default_factory is not msgspec.NODEFAULT:
+        return field.default_factory()
+    return field.default

@@ -1,0 +1,171 @@
+"""From the environment to a configuration: pure functions of a mapping.
+
+`OPENAI_API_KEY=…` is all that a first run needs; each provider that has a key gets its route, and
+the relays that serve any model stand behind as further tiers. Keys stay `${…}` references.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from droveway.contracts.config import (
+    Config,
+    Credential,
+    Key,
+    Limit,
+    Price,
+    Provider,
+    Route,
+    RouteTarget,
+    Tier,
+)
+from droveway.runtime.api_key import hash_key, parse_key
+from droveway.runtime.errors import SettingsError
+
+SIMULATOR = "simulator"
+SIMULATOR_KEY = "SIMULATOR_API_KEY"
+"""The simulator wants some key, as any provider does; `up` sets one."""
+_KEY_SUFFIX = "_API_KEY"
+_NOT_PROVIDERS = frozenset({"DROVEWAY"})
+
+
+class Known(NamedTuple):
+    """What we know of a provider by its name."""
+
+    base_url: str
+    patterns: tuple[str, ...] = ()
+    """Models that are its own; without any it is a relay that serves all models."""
+    models: tuple[str, ...] = ()
+    """Listed by `GET /v1/models`; others are served all the same."""
+
+
+KNOWN: Mapping[str, Known] = {
+    "OPENAI": Known(
+        "https://api.openai.com/v1",
+        ("gpt-*", "o1*", "o3*", "o4*", "chatgpt-*", "text-embedding-*"),
+        ("gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini", "gpt-4o"),
+    ),
+    "ANTHROPIC": Known(
+        "https://api.anthropic.com/v1",
+        ("claude-*",),
+        ("claude-haiku-4-5", "claude-sonnet-4-5"),
+    ),
+    "DEEPSEEK": Known(
+        "https://api.deepseek.com", ("deepseek-*",), ("deepseek-chat", "deepseek-reasoner")
+    ),
+    "HOLYSHEEP": Known("https://api.holysheep.ai/v1", models=("gpt-4o-mini", "gpt-4.1")),
+}
+
+_SIMULATED_PRICES = {
+    "gpt-4o": Price(input=2.5, output=10, cached_input=1.25),
+    "gpt-4o-mini": Price(input=0.15, output=0.6, cached_input=0.075),
+    "gpt-4.1": Price(input=2, output=8, cached_input=0.5),
+}
+
+
+def configuration(environment: Mapping[str, str], client_key: str, simulator_port: int) -> Config:
+    """The configuration of a gateway that was told nothing but its environment.
+
+    Args:
+        environment: Variables in order of appearance; empty ones count as unset.
+        client_key: The first key; only its hash and id get in.
+        simulator_port: Where the simulator listens; it is the provider if there is no other.
+
+    Raises:
+        SettingsError: A variable can't be used; the message names it.
+    """
+    providers = (*_providers(environment),) or (simulator(simulator_port),)
+    return Config(
+        providers=providers,
+        routes=(*_routes(providers),),
+        keys=(
+            Key(
+                id=parse_key(client_key).id,
+                sha256=hash_key(client_key),
+                limits=(_limit(environment),),
+            ),
+        ),
+    )
+
+
+def credential_variables(environment: Mapping[str, str], config: Config) -> frozenset[str]:
+    """Variables that hold provider keys: not for processes that don't talk to providers."""
+    referred = {
+        credential.api_key[2:-1]
+        for provider in config.providers
+        for credential in provider.credentials
+        if credential.api_key.startswith("${")
+    }
+    return frozenset(name for name in environment if name.endswith(_KEY_SUFFIX) or name in referred)
+
+
+def _providers(environment: Mapping[str, str]) -> Iterator[Provider]:
+    for variable, value in environment.items():
+        name = variable.removesuffix(_KEY_SUFFIX)
+        if not value or name == variable or name in _NOT_PROVIDERS:
+            continue
+        known = KNOWN.get(name)
+        base_url = environment.get(f"{name}_BASE_URL") or (known.base_url if known else "")
+        if base_url and name.isidentifier() and name.isupper() and len(name) <= 64:
+            yield Provider(
+                id=name.lower(),
+                base_url=base_url.rstrip("/"),
+                credentials=(Credential(api_key=f"${{{variable}}}"),),
+                models=known.models if known else (),
+            )
+
+
+def _routes(providers: tuple[Provider, ...]) -> Iterator[Route]:
+    relays = [provider for provider in providers if not _patterns(provider)]
+    for provider in providers:
+        for pattern in _patterns(provider):
+            yield _route(pattern, [provider, *relays])
+    yield _route("*", relays or [providers[0]])
+
+
+def _patterns(provider: Provider) -> tuple[str, ...]:
+    known = KNOWN.get(provider.id.upper())
+    return known.patterns if known else ()
+
+
+def _route(model: str, providers: list[Provider]) -> Route:
+    return Route(
+        model=model,
+        tiers=tuple(Tier(targets=(RouteTarget(provider=one.id),)) for one in providers),
+    )
+
+
+def _limit(environment: Mapping[str, str]) -> Limit:
+    given = {
+        "requests": environment.get("API_REQUEST_LIMIT") or "1000",
+        "window_s": environment.get("API_REQUEST_INTERVAL") or "60",
+    }
+    try:
+        return msgspec.convert(given, Limit, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(
+            f"API_REQUEST_LIMIT={given['requests']!r} (requests) per "
+            f"API_REQUEST_INTERVAL={given['window_s']!r} (seconds): {error}"
+        ) from None
+
+
+def simulator(port: int) -> Provider:
+    """The simulator as a provider: a first run without any key, and without any cost."""
+    from droveway.simulator.catalogue import MODELS
+
+    prices = dict(_SIMULATED_PRICES)
+    for model in MODELS:
+        if model.prices is not None:
+            prices[model.id] = Price(
+                input=model.prices.input_per_mtok_usd,
+                output=model.prices.output_per_mtok_usd,
+                cached_input=model.prices.cached_input_per_mtok_usd,
+            )
+    return Provider(
+        id=SIMULATOR,
+        base_url=f"http://127.0.0.1:{port}/v1",
+        credentials=(Credential(api_key=f"${{{SIMULATOR_KEY}}}"),),
+        models=(*(model.id for model in MODELS), *_SIMULATED_PRICES),
+        prices=prices,
+    )

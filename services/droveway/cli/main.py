@@ -1,0 +1,168 @@
+"""The command line: what can be typed. Bodies are imported when their command is called."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from droveway.runtime.errors import DrovewayError, SettingsError
+
+EX_CONFIG = 78
+EX_UNAVAILABLE = 69
+
+app = typer.Typer(
+    name="droveway",
+    help="Self-hosted LLM gateway over NATS. `droveway up` runs all of it on this machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich's Markdown takes 100 ms to import, half of the time for --help
+)
+config_app = typer.Typer(help="The configuration file.", no_args_is_help=True)
+keys_app = typer.Typer(help="Client keys.", no_args_is_help=True)
+nats_app = typer.Typer(help="Users and configuration of the NATS server.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+app.add_typer(keys_app, name="keys")
+app.add_typer(nats_app, name="nats")
+
+Data = Annotated[Path, typer.Option("--data", help="Folder of keys, seeds and streams.")]
+_DATA = Path(".droveway")
+_SERVICES = {
+    "gateway": "The doors: HTTP in, answers out.",
+    "router": "Chooses the target; retries until an attempt commits.",
+    "limiter": "Decides what may run now.",
+    "caller": "Calls the providers.",
+    "metrics": "Keeps the ledger and the cost.",
+    "simulator": "A provider for first runs and tests.",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs a command; a user's mistake is one line on standard error and an exit code."""
+    try:
+        app(arguments)
+    except DrovewayError as error:
+        sys.stderr.write(f"droveway: {error}\n")
+        code = EX_CONFIG if isinstance(error, SettingsError) else EX_UNAVAILABLE
+        sys.exit(getattr(error, "code", code))
+
+
+@app.command()
+def up(
+    data: Data = _DATA,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="Of the gateway; else 8080 or the next.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Else ./droveway.yaml, else made from the environment.")
+    ] = None,
+    nats_url: Annotated[str, typer.Option(help="An external server; else an embedded one.")] = "",
+    one_process: Annotated[
+        bool, typer.Option("--one-process", help="All services as tasks of one process.")
+    ] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="Send a first request.")] = False,
+) -> None:
+    """Runs everything on this machine, with an embedded nats-server."""
+    from droveway.cli.plan import Options
+    from droveway.cli.up import run
+
+    run(Options(data, port, config, nats_url, one_process, demo))
+
+
+@app.command()
+def setup(
+    data: Data = _DATA,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what differs.")] = False,
+) -> None:
+    """Makes or updates the streams that the services need."""
+    from droveway.cli.connection import settings_for
+    from droveway.cli.setup import command
+
+    command(settings_for("setup", data), dry_run=dry_run)
+
+
+@app.command()
+def trace(
+    request_id: Annotated[str, typer.Argument(help="The x-request-id of an answer.")],
+    data: Data = _DATA,
+    json: Annotated[bool, typer.Option("--json", help="The rows, for programs.")] = False,
+) -> None:
+    """Shows where a request's milliseconds and tokens went."""
+    from droveway.cli import terminal
+    from droveway.cli import trace as body
+
+    if json:
+        sys.stdout.write(body.show_json(request_id, data) + "\n")
+    else:
+        body.show(request_id, data, terminal.console())
+
+
+@config_app.command("check")
+def config_check(
+    file: Annotated[Path, typer.Argument(help="The configuration file.")] = Path("droveway.yaml"),
+) -> None:
+    """Checks a configuration file whole; exits 78 when something is wrong."""
+    from droveway.cli.config import check
+
+    check(str(file))
+
+
+@keys_app.command("new")
+def keys_new(
+    environment: Annotated[str, typer.Option(help="Part of the key, [a-z0-9].")] = "live",
+    tenant: Annotated[str, typer.Option(help="Whose key it is.")] = "default",
+    requests: Annotated[int, typer.Option(min=0, help="Limit per window; 0: none.")] = 0,
+    window_s: Annotated[float, typer.Option(help="The limit's window in seconds.")] = 60.0,
+) -> None:
+    """Makes a client key and its entry for the configuration file."""
+    from droveway.cli.keys import new
+
+    new(environment, tenant, requests, window_s)
+
+
+@nats_app.command("users")
+def nats_users(data: Data = _DATA) -> None:
+    """Makes the NKey seeds that aren't there; prints the public keys."""
+    from droveway.cli.nats import users
+
+    users(data)
+
+
+@nats_app.command("config")
+def nats_config(
+    data: Data = _DATA,
+    public_keys: Annotated[
+        Path | None, typer.Option(help="Output of `nats users`; else the seeds in --data.")
+    ] = None,
+    listen: Annotated[str, typer.Option(help="Client address.")] = "0.0.0.0:4222",
+    store_dir: Annotated[str, typer.Option(help="JetStream's folder.")] = "/data/jetstream",
+    monitor: Annotated[str, typer.Option(help="Monitoring address.")] = "127.0.0.1:8222",
+) -> None:
+    """Prints the configuration of an external NATS server."""
+    from droveway.cli.nats import config
+    from droveway.cli.nats_config import Place
+
+    config(data, public_keys, Place(listen=listen, store_dir=store_dir, monitor=monitor))
+
+
+@app.command()
+def version() -> None:
+    """Prints the version."""
+    import importlib.metadata
+
+    sys.stdout.write(f"droveway {importlib.metadata.version('droveway')}\n")
+
+
+def _add_service(name: str, text: str) -> None:
+    def run() -> None:
+        import importlib
+
+        importlib.import_module(f"droveway.{name}.__main__").main()
+
+    app.command(name, help=text)(run)
+
+
+for _name, _text in _SERVICES.items():
+    _add_service(_name, _text)

@@ -1,0 +1,3 @@
+from tests.support.nats import nats
+
+__all__ = ["nats"]

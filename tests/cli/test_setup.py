@@ -1,0 +1,53 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from droveway.cli import setup
+from droveway.cli.setup import SetupSettings, compare
+from droveway.runtime.errors import SettingsError
+from tests.support.nats import NatsServer, serving
+
+DEFAULT = SetupSettings()
+NAMES = ["stream USAGE", "consumer USAGE/metrics", "bucket idempotency"]
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[NatsServer]:
+    with serving(tmp_path, set_up=False) as server:
+        yield server
+
+
+async def actions(
+    server: NatsServer, wanted: SetupSettings = DEFAULT, *, dry_run: bool = False
+) -> list[str]:
+    changes = await setup.run(server.settings("setup"), wanted, dry_run=dry_run)
+    assert [change.name for change in changes] == NAMES
+    return [change.action for change in changes]
+
+
+async def test_what_is_missing_is_made_once(empty: NatsServer) -> None:
+    assert await actions(empty, dry_run=True) == ["created"] * 3
+    assert await actions(empty) == ["created"] * 3
+    assert await actions(empty) == ["unchanged"] * 3
+
+
+async def test_what_differs_is_updated(empty: NatsServer) -> None:
+    await actions(empty)
+    larger = SetupSettings(usage_max_bytes=1_500_000_000, max_ack_pending=99)
+    assert await actions(empty, larger, dry_run=True) == ["updated", "updated", "unchanged"]
+    assert await actions(empty, larger) == ["updated", "updated", "unchanged"]
+    assert await actions(empty, larger) == ["unchanged"] * 3
+
+
+async def test_more_than_the_server_may_store_is_refused(empty: NatsServer) -> None:
+    with pytest.raises(SettingsError, match="JetStream refused"):
+        await actions(empty, SetupSettings(usage_max_bytes=10**13))
+
+
+def test_only_what_we_ask_for_is_compared() -> None:
+    present = {"name": "USAGE", "max_bytes": 1, "placement": {"tags": ["eu"]}}
+    assert compare("stream", present, {"name": "USAGE", "max_bytes": 1}).action == "unchanged"
+    change = compare("stream", present, {"name": "USAGE", "max_bytes": 2})
+    assert str(change) == "stream: updated (max_bytes 1 → 2)"
+    assert str(compare("stream", None, {"name": "USAGE"})) == "stream: created"
