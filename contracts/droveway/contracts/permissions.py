@@ -59,7 +59,7 @@ USERS: tuple[User, ...] = (
     User(
         name="caller",
         publish=(
-            *_v1("control.gateway.*", "usage.*"),
+            *_v1("control.gateway.*", "control.router.*", "usage.*"),
             *_inboxes("caller", "gateway", "router"),
         ),
         subscribe=(*_v1("dispatch.*", "control.caller.*"), *_inboxes("caller")),

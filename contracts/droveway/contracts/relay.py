@@ -15,6 +15,8 @@ from droveway.contracts.errors import Failure
 from droveway.contracts.inference import Accepted, Refused, Waiting
 
 Sequence = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+Attempt = Annotated[int, msgspec.Meta(ge=0)]
+"""Which attempt a frame belongs to: one that started late must not mix with its successor."""
 
 WINDOW_BYTES = 32 * 1024
 """How far a sender may run ahead of what its receiver has taken; also its resend buffer."""
@@ -66,6 +68,7 @@ class Chunk(msgspec.Struct, frozen=True, array_like=True, tag="c"):
     seq: Sequence
     events: tuple[bytes, ...]
     origin: Origin | None = None
+    attempt: Attempt = 0
 
 
 class Completed(msgspec.Struct, frozen=True, array_like=True, tag="e"):
@@ -76,6 +79,7 @@ class Completed(msgspec.Struct, frozen=True, array_like=True, tag="e"):
     finish_reason: str = ""
     body: bytes = b""
     origin: Origin | None = None
+    attempt: Attempt = 0
 
 
 class Interrupted(msgspec.Struct, frozen=True, array_like=True, tag="i"):
@@ -84,6 +88,7 @@ class Interrupted(msgspec.Struct, frozen=True, array_like=True, tag="i"):
     seq: Sequence
     failure: Failure
     usage: Usage = Usage()
+    attempt: Attempt = 0
 
 
 Frame = Chunk | Completed | Interrupted

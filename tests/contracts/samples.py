@@ -1,0 +1,152 @@
+"""One short and one full sample of every message: the short one has defaults, the full one none."""
+
+from typing import Any
+
+import msgspec
+
+from droveway.contracts import admission, dispatch, inference, relay, usage
+from droveway.contracts.errors import Failure
+
+REQUEST = "req_01kb3c9q0h0000000000000000"
+RELAY = bytes(range(16))
+ATTEMPT = bytes(range(16, 32))
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+GATEWAY, ROUTER, CALLER = "gateway-0123456789ab", "router-0123456789ab", "caller-0123456789ab"
+NS = 1_790_000_000_000_000_000
+
+WINDOW = inference.Window(limit=60, remaining=59, reset_ms=1_000, window_ms=60_000)
+FAILURE = Failure(
+    code="provider_rejected", message="no", param="n", retry_after_ms=1_500, elsewhere=True,
+    status=422, type="invalid_request_error", provider_code="bad_n",
+)  # fmt: skip
+SHORT_FAILURE = Failure(code="overloaded")
+USAGE = relay.Usage(10, 20, 3, 4, 5, True)
+ORIGIN = relay.Origin(CALLER, ATTEMPT, 1, "openai", "gpt-5", 250, 480)
+INLINE = inference.Body(size_bytes=2, inline=b"{}")
+PULLED = inference.Body(size_bytes=300_000, inline=b"-", pull_from=GATEWAY, relay_id=ATTEMPT)
+TRIED = inference.TriedTarget(
+    attempt_id=ATTEMPT, target="openai/gpt-5", code="provider_timeout", status=504, duration_ms=99
+)
+
+_REQUESTED = inference.InferenceRequested(
+    request_id=REQUEST, relay_id=RELAY, door=GATEWAY, traceparent=TRACE, tenant="acme",
+    key_id="k1", dialect="openai.chat", model="gpt-5", stream=True, body=INLINE,
+    remaining_ms=60_000, first_token_ms=20_000,
+)  # fmt: skip
+_ASKED = admission.AdmissionRequested(
+    request_id=REQUEST, key_id="k1", tenant="acme", model="gpt-5", remaining_ms=60_000
+)
+_ROUTED = dispatch.CallRouted(
+    attempt_id=ATTEMPT, attempt=1, request_id=REQUEST, relay_id=RELAY, router=ROUTER, door=GATEWAY,
+    answer_to=f"_INBOX.gateway.{GATEWAY}.0a1b", traceparent=TRACE, tenant="acme", key_id="k1",
+    dialect="openai.chat", model="fast",
+    target=dispatch.Target(provider="openai", credential="main", model="gpt-5"), stream=True,
+    body=INLINE, remaining_ms=60_000, first_token_ms=20_000,
+)  # fmt: skip
+_ATTEMPT_ROW = usage.AttemptRecorded(
+    attempt_id=ATTEMPT, request_id=REQUEST, attempt=1, traceparent=TRACE, tenant="acme",
+    key_id="k1", caller=CALLER, router=ROUTER, provider="openai", credential="main", model="gpt-5",
+    stream=True, outcome="completed", began_ns=NS, times=usage.AttemptTimes(),
+)  # fmt: skip
+_REQUEST_ROW = usage.RequestRecorded(
+    request_id=REQUEST, traceparent=TRACE, tenant="acme", key_id="k1", door=GATEWAY,
+    operation="chat.completions", model="fast", stream=True, outcome="completed", status=200,
+    began_ns=NS, times=usage.RequestTimes(),
+)  # fmt: skip
+
+SHORT: tuple[msgspec.Struct, ...] = (
+    _REQUESTED,
+    inference.Accepted(request_id=REQUEST, router=ROUTER),
+    inference.Waiting(request_id=REQUEST, router=ROUTER),
+    inference.Refused(request_id=REQUEST, router=ROUTER, failure=SHORT_FAILURE),
+    _ASKED,
+    admission.Admitted(request_id=REQUEST),
+    admission.Denied(request_id=REQUEST, failure=SHORT_FAILURE),
+    _ROUTED,
+    dispatch.Started(attempt_id=ATTEMPT, caller=CALLER),
+    dispatch.Busy(attempt_id=ATTEMPT, caller=CALLER, in_flight=100),
+    dispatch.AttemptFailed(attempt_id=ATTEMPT, caller=CALLER, failure=SHORT_FAILURE),
+    dispatch.Committed(attempt_id=ATTEMPT, caller=CALLER),
+    relay.Chunk(0, (b'{"a":1}',)),
+    relay.Completed(1, relay.Usage()),
+    relay.Interrupted(1, SHORT_FAILURE),
+    relay.Credit(RELAY, 1, 32_768),
+    relay.Resend(RELAY, 1),
+    relay.Cancel(RELAY),
+    relay.Pull(RELAY, f"_INBOX.caller.{CALLER}.0a1b", CALLER),
+    relay.Heartbeat(CALLER),
+    _ATTEMPT_ROW,
+    _REQUEST_ROW,
+)
+
+_change = msgspec.structs.replace
+
+FULL: tuple[msgspec.Struct, ...] = (
+    _change(
+        _REQUESTED, include_usage=True, body=PULLED, input_estimate_tokens=9, max_output_tokens=100,
+        needs=inference.Needs(tools=True, images=True, json_schema=True, prefill=True),
+        attempts_left=2, enqueued_ns=NS,
+    ),
+    inference.Accepted(request_id=REQUEST, router=ROUTER, requests=WINDOW),
+    inference.Waiting(request_id=REQUEST, router=ROUTER, attempt=2),
+    inference.Refused(
+        request_id=REQUEST, router=ROUTER, failure=FAILURE, tried=(TRIED,), requests=WINDOW
+    ),
+    _change(_ASKED, input_tokens=10, max_output_tokens=100),
+    admission.Admitted(request_id=REQUEST, start_in_ms=5, requests=WINDOW),
+    admission.Denied(request_id=REQUEST, failure=FAILURE, requests=WINDOW),
+    _change(
+        _ROUTED, attempt=2, include_usage=True, body=PULLED, received_ns=NS, admitted_ns=NS + 1,
+        routed_ns=NS + 2,
+    ),
+    dispatch.AttemptFailed(
+        attempt_id=ATTEMPT, caller=CALLER, failure=FAILURE, status=504, request_sent=True
+    ),
+    relay.Chunk(7, (b'{"a":1}', b'{"b":2}'), ORIGIN, 1),
+    relay.Completed(8, USAGE, "stop", b'{"a":1}', ORIGIN, 1),
+    relay.Interrupted(8, FAILURE, USAGE, 1),
+    relay.Cancel(RELAY, "not_ours"),
+    relay.Heartbeat(CALLER, (relay.Sending(RELAY, 3, True),), (ATTEMPT,)),
+    _change(
+        _ATTEMPT_ROW, served_model="gpt-5-2026", code="stream_stalled", status=200,
+        finish_reason="stop", committed=True, request_sent=True, usage=USAGE, cost_nano_usd=1_234,
+        received_ns=NS, admitted_ns=NS + 1, routed_ns=NS + 2,
+        times=usage.AttemptTimes(
+            sent_us=1, headers_us=2, first_token_us=3, last_token_us=4, ended_us=5
+        ),
+    ),
+    _change(
+        _REQUEST_ROW, parent=TRACE, code="stream_stalled", attempts=2, provider="openai",
+        served_model="gpt-5-2026", attempt_id=ATTEMPT, usage=USAGE, answer_bytes=10, events=3,
+        times=usage.RequestTimes(
+            authenticated_us=1, body_us=2, enqueued_us=3, accepted_us=4, first_frame_us=5,
+            first_byte_us=6, ended_us=7,
+        ),
+    ),
+)  # fmt: skip
+
+DECODERS: dict[str, "msgspec.msgpack.Decoder[Any]"] = {
+    "inference.request": inference.request_decoder,
+    "admission.request": admission.request_decoder,
+    "admission.decision": admission.decision_decoder,
+    "dispatch.call": dispatch.call_decoder,
+    "dispatch.news": dispatch.news_decoder,
+    "relay.news": relay.news_decoder,
+    "relay.frame": relay.frame_decoder,
+    "relay.control": relay.control_decoder,
+    "usage.row": usage.row_decoder,
+}
+"""Every decoder that a service points at bytes from the bus."""
+
+
+def name_of(message: msgspec.Struct) -> str:
+    """`inference.Accepted`."""
+    return f"{type(message).__module__.rpartition('.')[2]}.{type(message).__name__}"
+
+
+def decoder_of(message: msgspec.Struct) -> "msgspec.msgpack.Decoder[Any]":
+    """The decoder that a receiver of `message` uses."""
+    for decoder in DECODERS.values():
+        if type(message) in getattr(decoder.type, "__args__", (decoder.type,)):
+            return decoder
+    raise LookupError(f"no decoder takes {name_of(message)}")
