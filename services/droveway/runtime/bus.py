@@ -184,7 +184,7 @@ class Bus:
             self._waiting.discard(future)
 
     async def subscribe(self, subject: str, on_message: OnMessage, queue: str = "") -> Subscription:
-        """Listens until closed; `on_message` runs in the read loop."""
+        """Listens until closed, from the return on; `on_message` runs in the read loop."""
 
         def receive(_subject: bytes, reply: bytes, data: bytes, _headers: bytes | None) -> None:
             try:
@@ -192,9 +192,9 @@ class Bus:
             except Exception:
                 log.exception("handler_failed on %s", subject)
 
-        return Subscription(
-            self._client, await self._client.subscribe_direct(subject, queue, receive)
-        )
+        sid = await self._client.subscribe_direct(subject, queue, receive)
+        await self.settle()
+        return Subscription(self._client, sid)
 
     async def jetstream(self, subject: str, body: dict[str, Any], timeout_s: float = 5.0) -> Any:
         """One call of the JetStream API.
@@ -271,7 +271,8 @@ class Bus:
 
     async def on_disconnect(self) -> None:
         """Fails what waits for an answer: it will not come."""
-        log_event(log, "bus_disconnected", level=logging.WARNING)
+        if not self._client.is_closed:
+            log_event(log, "bus_disconnected", level=logging.WARNING)
         for future in list(self._waiting):
             if not future.done():
                 future.set_exception(NoAnswer("the connection to NATS was lost"))
@@ -285,6 +286,19 @@ class Bus:
     async def on_closed(self) -> None:
         """The client won't come back by itself."""
         self._gone.set()
+
+    async def settle(self) -> None:
+        """Waits until the broker has seen what was sent so far, unless it isn't there."""
+        seen = asyncio.Event()
+        inbox = self.open_inbox(lambda _payload: seen.set(), lambda: None)
+        try:
+            self.publish(inbox.subject, b"")
+            async with asyncio.timeout(self._settings.connect_timeout_s):
+                await seen.wait()
+        except (BusError, TimeoutError):
+            log_event(log, "subscription_unconfirmed", level=logging.DEBUG)
+        finally:
+            inbox.close()
 
     def _beat(self) -> None:
         try:

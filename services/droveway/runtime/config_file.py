@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 MAX_CONFIG_BYTES = 8 * 1024 * 1024
 _REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}|file:/.+")
+_ORIGIN = re.compile(
+    r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?"
+)
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -48,8 +51,8 @@ def parse(text: bytes, name: str) -> Config:
         SettingsError: As `load`.
     """
     try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        document = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SettingsError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
         raise SettingsError(f"{name}: expected a mapping with `providers`, `routes` and `keys`")
@@ -60,6 +63,27 @@ def parse(text: bytes, name: str) -> Config:
     if findings := [*_findings(config)]:
         raise SettingsError("\n".join(f"{name}: {finding}" for finding in findings))
     return config
+
+
+class _Loader(yaml.SafeLoader):
+    """Dates stay text, and a key that stands twice is an error instead of the last one winning."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                text = f"{key.value!r} stands twice"
+                raise yaml.constructor.ConstructorError(None, None, text, key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def _findings(config: Config) -> Iterator[str]:
@@ -79,9 +103,11 @@ def _findings(config: Config) -> Iterator[str]:
                 f"keys[{index}].expires: {key.expires!r} is no date-time with zone; "
                 "write for example 2027-01-31T00:00:00Z"
             )
+        for at, model in enumerate(key.models):
+            if "*" in model[:-1]:
+                yield f"keys[{index}].models[{at}]: {model!r}: * may only stand at the end"
     for index, origin in enumerate(config.cors.origins):
-        parts = urlsplit(origin)
-        if origin != "*" and (parts.scheme not in ("http", "https") or parts.path):
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
             yield (
                 f"cors.origins[{index}]: {origin!r} is no origin; "
                 "write https://host without a path, or *"

@@ -45,10 +45,12 @@ async def serving(
     Raises:
         SettingsError: The port is taken.
     """
-    runner = web.AppRunner(_application(registry, checks), access_log=None, handle_signals=False)
+    runner = web.AppRunner(
+        _application(registry, checks), access_log=None, handle_signals=False, shutdown_timeout=1.0
+    )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port, shutdown_timeout=1.0)
+        site = web.TCPSite(runner, host, port)
         try:
             await site.start()
         except OSError as error:

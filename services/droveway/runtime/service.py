@@ -117,9 +117,10 @@ def main(name: str, kind: type[S], run: "Run[S]") -> None:
     """Runs one service as this process; exits 78 when a setting or the configuration is wrong."""
     try:
         own = settings.read(kind, name)
+        style, level = _style(own.log_format), _level(own.log_level)
     except SettingsError as error:
         sys.exit(complain(name, error))
-    pipeline = configure(name, own.log_level.upper(), style=_style(own.log_format))
+    pipeline = configure(name, level, style=style)
     try:
         anyio.run(_until_signalled, own, run, backend_options={"use_uvloop": True})
     except BaseExceptionGroup as group:
@@ -153,21 +154,35 @@ def _style(log_format: str) -> Any:
     return log_format
 
 
+def _level(log_level: str) -> str:
+    if log_level.lower() not in ("debug", "info", "warning", "error"):
+        raise SettingsError(
+            f"DROVEWAY_LOG_LEVEL={log_level!r}: expected debug, info, warning or error"
+        )
+    return log_level.upper()
+
+
 async def _until_signalled(own: S, run: "Run[S]") -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
 
+    takes_work = False
+
+    def ready(_name: str, _port: int) -> None:
+        nonlocal takes_work
+        takes_work = True
+
     def on_signal() -> None:
-        if stop.is_set():
+        if stop.is_set() or not takes_work:  # insistent, or nothing to drain yet
             task.cancel()
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     try:
-        await run(own, stop, lambda _name, _port: None)
+        await run(own, stop, ready)
     except asyncio.CancelledError:
         if not stop.is_set():
             raise

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import secrets
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -11,17 +10,16 @@ from typing import NamedTuple
 import msgspec
 
 from droveway.contracts import relay
-from droveway.contracts.envelope import encode, is_inbox_of
+from droveway.contracts.envelope import SubjectError, encode
 from droveway.otel.logs import log_event
-from droveway.runtime.bus import Bus
-from droveway.runtime.errors import BusError, RelayCut
+from droveway.runtime.bus import Bus, Inbox
+from droveway.runtime.errors import BusError
+from droveway.runtime.relay.bodies import Bodies
 from droveway.runtime.relay.receiver import Receiver
 from droveway.runtime.relay.sender import Sender
 
 log = logging.getLogger(__name__)
 
-PULLERS = frozenset({"caller"})
-"""Services that may pull a body from a door."""
 LINGER_S = 5.0
 """How long a finished relay's terminal can still be sent again."""
 MAX_LINGERING = 4_096
@@ -47,12 +45,12 @@ class RelayHub:
         self._on_cancel = on_cancel
         self._senders: dict[bytes, Sender] = {}
         self._receivers: dict[bytes, Receiver] = {}
-        self._offers: dict[bytes, bytes] = {}
+        self._bodies = Bodies(bus, self.open_sender, self.close_sender)
         self._lingering: dict[bytes, float] = {}
         self._heard_at: dict[str, float] = {}
         self._links: dict[str, dict[object, Callable[[], None] | None]] = defaultdict(dict)
         self._missed: dict[bytes, int] = defaultdict(int)
-        self._pulls: asyncio.Queue[relay.Pull] = asyncio.Queue(maxsize=1_024)
+        self._reconnects = bus.statistics().reconnects
         self._malformed = 0
         self._peers_dead = 0
 
@@ -89,6 +87,7 @@ class RelayHub:
             self._bus.publish(answer_to, payload)
 
         sender = Sender(relay_id, peer, publish, relay.WINDOW_BYTES, on_cancel)
+        self._forget_sender(relay_id)  # of an earlier attempt
         self._senders[relay_id] = sender
         self._heard_at.setdefault(peer, time.monotonic())
         return sender
@@ -102,9 +101,11 @@ class RelayHub:
 
     def close_sender(self, sender: Sender) -> None:
         """Forgets a sender, but keeps its last frames for a resend while they aren't confirmed."""
-        self._missed.pop(sender.relay_id, None)
-        if sender.done.is_set() or len(self._lingering) >= MAX_LINGERING:
-            self._senders.pop(sender.relay_id, None)
+        if self._senders.get(sender.relay_id) is not sender:
+            return  # a later attempt of the same request has its place
+        over = sender.done.is_set() or not sender.terminated
+        if over or len(self._lingering) >= MAX_LINGERING:
+            self._forget_sender(sender.relay_id)
         else:
             self._lingering[sender.relay_id] = time.monotonic() + LINGER_S
 
@@ -112,35 +113,30 @@ class RelayHub:
         """Forgets a receiver; frames that still come are dropped."""
         receiver.closed = True
         self._receivers.pop(receiver.relay_id, None)
+        self._missed.pop(receiver.relay_id, None)
 
     def offer(self, body: bytes) -> bytes:
         """Keeps a large body for whichever caller pulls it, until `withdraw`; returns its id."""
-        relay_id = secrets.token_bytes(16)
-        self._offers[relay_id] = body
-        return relay_id
+        return self._bodies.offer(body)
 
     def withdraw(self, relay_id: bytes) -> None:
         """The body isn't wanted any more; a pull under way is cut."""
-        self._offers.pop(relay_id, None)
-        sender = self._senders.get(relay_id)
-        if sender is not None and not sender.terminated:
-            sender.cancel("withdrawn")
+        self._bodies.withdraw(relay_id)
 
     def send_control(self, instance: str, message: relay.Control) -> None:
         """One control message to a peer; when lost, the next heartbeats make up for it."""
-        try:
-            self._bus.publish(relay.control_subject(instance), encode(message))
-        except BusError:
-            log_event(log, "control_unsent", level=logging.DEBUG, peer=instance)
+        self._send(instance, message)
 
     async def run(self) -> None:
         """Heartbeats, dead peers, lingering terminals and pulls, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._serve_pulls(tasks))
+            tasks.create_task(self._bodies.serve(tasks))
             while True:
                 await asyncio.sleep(relay.HEARTBEAT_MS / 1000)
-                self._beat()
-                self._bury(time.monotonic())
+                now_s = time.monotonic()
+                self._forgive(now_s)
+                self._beat(now_s)
+                self._bury(now_s)
 
     def statistics(self) -> HubStatistics:
         """A snapshot for gauges."""
@@ -152,7 +148,7 @@ class RelayHub:
             kept_bytes=sum(sender.kept_bytes for sender in senders),
             peers=len(self._heard_at),
             peers_dead=self._peers_dead,
-            malformed=self._malformed,
+            malformed=self._malformed + self._bodies.malformed,
         )
 
     def _on_control(self, payload: bytes, _reply: str) -> None:
@@ -176,8 +172,7 @@ class RelayHub:
             case relay.Heartbeat():
                 self._on_heartbeat(message)
             case relay.Pull():
-                if message.relay_id in self._offers and not self._pulls.full():
-                    self._pulls.put_nowait(message)
+                self._bodies.on_pull(message)
 
     def _on_heartbeat(self, beat: relay.Heartbeat) -> None:
         if beat.peer in self._heard_at:
@@ -187,19 +182,35 @@ class RelayHub:
             if sender.peer != beat.peer or relay_id in self._lingering:
                 continue
             # A receiver learns its peer from the first frame, so it can't list us before one.
-            self._missed[relay_id] = (
-                0 if relay_id in theirs or not sender.next_seq else self._missed[relay_id] + 1
-            )
-            if self._missed[relay_id] >= 2:
+            if self._has_missed(relay_id, relay_id in theirs or not sender.next_seq):
                 sender.cancel("the receiver doesn't know this relay any more")
         for entry in beat.sending:
-            if receiver := self._receivers.get(entry.relay_id):
-                receiver.peer = receiver.peer or beat.peer
-                receiver.on_sender_at(entry.next_seq, entry.blocked)
-            else:
+            receiver = self._receivers.get(entry.relay_id)
+            if receiver is None or (receiver.next_seq and receiver.peer not in ("", beat.peer)):
                 self.send_control(beat.peer, relay.Cancel(entry.relay_id, "unknown here"))
+            else:
+                receiver.peer = beat.peer
+                receiver.on_sender_at(entry.next_seq, entry.blocked)
+        theirs = {entry.relay_id for entry in beat.sending}
+        for relay_id, receiver in list(self._receivers.items()):
+            if receiver.peer != beat.peer or receiver.ended:
+                continue
+            if self._has_missed(relay_id, relay_id in theirs):
+                _end(receiver, "the sender doesn't know this answer any more")
 
-    def _beat(self) -> None:
+    def _has_missed(self, relay_id: bytes, listed: bool) -> bool:
+        """Whether a peer's heartbeats left a relay out twice in a row."""
+        self._missed[relay_id] = 0 if listed else self._missed[relay_id] + 1
+        return self._missed[relay_id] >= 2
+
+    def _forgive(self, now_s: float) -> None:
+        """After a reconnect: peers reconnect too, so their silence counts from now."""
+        reconnects = self._bus.statistics().reconnects
+        if reconnects != self._reconnects:
+            self._reconnects = reconnects
+            self._heard_at = dict.fromkeys(self._heard_at, now_s)
+
+    def _beat(self, now_s: float) -> None:
         sending: dict[str, list[relay.Sending]] = defaultdict(list)
         receiving: dict[str, list[bytes]] = defaultdict(list)
         for sender in self._senders.values():
@@ -209,11 +220,12 @@ class RelayHub:
         for receiver in self._receivers.values():
             if receiver.peer:
                 receiving[receiver.peer].append(receiver.relay_id)
-                self._heard_at.setdefault(receiver.peer, time.monotonic())
+                self._heard_at.setdefault(receiver.peer, now_s)
         peers = sending.keys() | receiving.keys() | self._links.keys()
         for peer in peers:
             beat = relay.Heartbeat(self._bus.instance, tuple(sending[peer]), tuple(receiving[peer]))
-            self.send_control(peer, beat)
+            silence_ms = (now_s - self._heard_at.get(peer, now_s)) * 1000
+            self._send(peer, beat, silence_ms > relay.PEER_PROBE_MS)
         watched = sending.keys() | receiving.keys()
         watched |= {peer for peer, links in self._links.items() if any(links.values())}
         for peer in self._heard_at.keys() - watched:
@@ -223,25 +235,31 @@ class RelayHub:
         for relay_id, until_s in list(self._lingering.items()):
             sender = self._senders.get(relay_id)
             if sender is None or sender.done.is_set() or now_s > until_s:
-                del self._lingering[relay_id]
-                self._senders.pop(relay_id, None)
+                self._forget_sender(relay_id)
         for peer, heard_at in list(self._heard_at.items()):
-            silence_ms = (now_s - heard_at) * 1000
-            if silence_ms > relay.PEER_DEAD_MS:
+            if (now_s - heard_at) * 1000 > relay.PEER_DEAD_MS:
                 self._on_dead(peer)
-            elif silence_ms > relay.PEER_PROBE_MS:
-                self._probe(peer)
 
-    def _probe(self, peer: str) -> None:
-        """Asks the broker: nobody listens on the control subject of a process that has ended."""
-        inbox = self._bus.open_inbox(lambda _payload: None, lambda: self._on_dead(peer))
-        beat = relay.Heartbeat(self._bus.instance)
+    def _forget_sender(self, relay_id: bytes) -> None:
+        self._senders.pop(relay_id, None)
+        self._lingering.pop(relay_id, None)
+        self._missed.pop(relay_id, None)
+
+    def _send(self, peer: str, message: relay.Control, probe: bool = False) -> None:
+        """Sends; as a probe the broker tells when nobody listens: that process has ended."""
+        inbox = self._probe_inbox(peer) if probe else None
         try:
-            self._bus.publish(relay.control_subject(peer), encode(beat), inbox.subject)
+            reply = inbox.subject if inbox is not None else ""
+            self._bus.publish(relay.control_subject(peer), encode(message), reply)
         except BusError:
-            inbox.close()
-            return
+            log_event(log, "control_unsent", level=logging.DEBUG, peer=peer)
+        except SubjectError:  # the name came from a peer
+            self._malformed += 1
+
+    def _probe_inbox(self, peer: str) -> Inbox:
+        inbox = self._bus.open_inbox(lambda _payload: None, lambda: self._on_dead(peer))
         asyncio.get_running_loop().call_later(relay.HEARTBEAT_MS / 1000, inbox.close)
+        return inbox
 
     def _on_dead(self, peer: str) -> None:
         if self._heard_at.pop(peer, None) is None:
@@ -252,35 +270,15 @@ class RelayHub:
             if sender.peer == peer:
                 sender.cancel("the receiver's process is gone")
         for receiver in list(self._receivers.values()):
-            if receiver.peer != peer:
-                continue
-            if receiver.next_seq:
-                receiver.cut("the process that sent the answer is gone")
-            else:
-                receiver.peer = ""  # nothing was begun: another attempt may still answer
+            if receiver.peer == peer:
+                _end(receiver, "the process that sent the answer is gone")
         for on_dead in list(self._links.get(peer, {}).values()):
             if on_dead is not None:
                 on_dead()
 
-    async def _serve_pulls(self, tasks: asyncio.TaskGroup) -> None:
-        while True:
-            pull = await self._pulls.get()
-            body = self._offers.get(pull.relay_id)
-            if body is None or pull.relay_id in self._senders:
-                continue
-            if not is_inbox_of(pull.answer_to, PULLERS):
-                self._malformed += 1
-                continue
-            tasks.create_task(self._send_body(pull, body))
 
-    async def _send_body(self, pull: relay.Pull, body: bytes) -> None:
-        sender = self.open_sender(pull.relay_id, pull.peer, pull.answer_to)
-        try:
-            view = memoryview(body)
-            for start in range(0, len(body), relay.WINDOW_BYTES):
-                await sender.send((bytes(view[start : start + relay.WINDOW_BYTES]),))
-            sender.complete(relay.Usage(), "body")
-        except RelayCut:
-            log_event(log, "pull_cut", level=logging.DEBUG, peer=pull.peer)
-        finally:
-            self.close_sender(sender)
+def _end(receiver: Receiver, reason: str) -> None:
+    if receiver.next_seq:
+        receiver.cut(reason)
+    else:
+        receiver.peer = ""  # nothing was begun: another attempt may still answer

@@ -25,7 +25,7 @@ class Receiver:
         """The terminal is our own: the sender may still be at work."""
         self.next_seq = 0
         self.dropped_frames = 0
-        """Repeated, or beyond the bound."""
+        """Repeated, beyond the bound, or of another attempt."""
         self._control = control
         self._window_bytes = window_bytes
         self._ahead: dict[int, tuple[relay.Frame, int]] = {}
@@ -36,17 +36,28 @@ class Receiver:
         self._taken_bytes = 0
         self._taken_seq = 0
         self._granted_bytes = window_bytes
+        self._asked_seq = -1
+        self._attempt: int | None = None
         self._terminal_seen = False
 
+    @property
+    def ended(self) -> bool:
+        """Whether its terminal is there; what was received may still be taken."""
+        return self._terminal_seen
+
     def on_frame(self, frame: relay.Frame, size_bytes: int) -> None:
-        """One frame has come, in any order."""
-        if self._terminal_seen or frame.seq < self.next_seq or frame.seq in self._ahead:
+        """One frame has come, in any order; the first decides whose frames are taken."""
+        self._attempt = frame.attempt if self._attempt is None else self._attempt
+        repeated = frame.seq < self.next_seq or frame.seq in self._ahead
+        if self._terminal_seen or repeated or frame.attempt != self._attempt:
             self.dropped_frames += 1
             return
         if frame.seq > self.next_seq:
             if len(self._ahead) < MAX_AHEAD_FRAMES:
                 self._ahead[frame.seq] = (frame, size_bytes)
-            self.ask_again()
+            # Once per gap, else each frame after it would bring a whole window again.
+            if self._asked_seq != self.next_seq:
+                self.ask_again()
             return
         self._accept(frame, size_bytes)
         while (held := self._ahead.pop(self.next_seq, None)) is not None:
@@ -63,6 +74,7 @@ class Receiver:
     def ask_again(self) -> None:
         """Asks the sender for the first missing frame and all after it."""
         if self.peer and not self._terminal_seen:
+            self._asked_seq = self.next_seq
             self._control(self.peer, relay.Resend(self.relay_id, self.next_seq))
 
     def cut(self, reason: str, code: str = "stream_interrupted") -> None:

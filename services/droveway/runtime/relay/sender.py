@@ -35,7 +35,9 @@ class Sender:
         self.cancel_reason = ""
         self._publish = publish
         self._on_cancel = on_cancel
+        self._attempt = 0
         self._sent_bytes = 0
+        self._window_bytes = window_bytes
         self._limit_bytes = window_bytes
         self._kept: deque[tuple[int, bytes]] = deque()
         self._credit = asyncio.Event()
@@ -61,7 +63,8 @@ class Sender:
             await self._credit.wait()
         if self.cancelled.is_set():
             raise RelayCut(self.cancel_reason)
-        self._emit(relay.Chunk(seq=self.next_seq, events=events, origin=origin))
+        self._attempt = origin.attempt if origin is not None else self._attempt
+        self._emit(relay.Chunk(self.next_seq, events, origin, self._attempt))
 
     def complete(
         self,
@@ -71,27 +74,22 @@ class Sender:
         origin: relay.Origin | None = None,
     ) -> None:
         """Sends the terminal of a finished answer."""
+        self._attempt = origin.attempt if origin is not None else self._attempt
         self._emit(
-            relay.Completed(
-                seq=self.next_seq,
-                usage=usage,
-                finish_reason=finish_reason,
-                body=body,
-                origin=origin,
-            )
+            relay.Completed(self.next_seq, usage, finish_reason, body, origin, self._attempt)
         )
         self.terminated = True
 
     def interrupt(self, failure: Failure, usage: relay.Usage) -> None:
         """Sends the terminal of an answer that was cut after commit."""
-        self._emit(relay.Interrupted(seq=self.next_seq, failure=failure, usage=usage))
+        self._emit(relay.Interrupted(self.next_seq, failure, usage, self._attempt))
         self.terminated = True
 
     def on_credit(self, next_seq: int, limit_bytes: int) -> None:
         """The receiver took all frames below `next_seq` and allows `limit_bytes` in all."""
         while self._kept and self._kept[0][0] < next_seq:
             self._kept.popleft()
-        ceiling = self._sent_bytes + relay.WINDOW_BYTES
+        ceiling = self._sent_bytes + self._window_bytes
         self._limit_bytes = max(self._limit_bytes, min(limit_bytes, ceiling))
         self._credit.set()
         if self.terminated and not self._kept:

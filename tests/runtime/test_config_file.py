@@ -1,0 +1,305 @@
+"""A configuration is taken whole or refused with place and advice; a bad file changes nothing."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from droveway.contracts.config import Config
+from droveway.runtime.config_file import MAX_CONFIG_BYTES, LiveConfig, load, parse
+from droveway.runtime.errors import SettingsError
+from tests.support.waiting import until
+
+GOOD = """
+version: 1
+providers:
+  - id: openai
+    base_url: https://api.openai.com/v1
+    credentials: [{id: main, api_key: "${OPENAI_API_KEY}"}]
+routes:
+  - model: gpt-5
+    tiers: [{targets: [{provider: openai}]}]
+keys:
+  - id: k1
+    sha256: "0000000000000000000000000000000000000000000000000000000000000000"
+"""
+SHA = "0" * 64
+PROVIDER, ROUTE, KEY = "providers[0]", "routes[0]", "keys[0]"
+
+# What is replaced in the good file, by what, and what the refusal says.
+BROKEN: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "tab": ("version: 1", "version:\t- 1\n\t- 2", ("not YAML", "line")),
+    "unclosed bracket": ("[{targets: [{provider: openai}]}]", "[{", ("not YAML", "line")),
+    "no mapping": (GOOD, "- a\n- b\n", ("expected a mapping with `providers`",)),
+    "empty": (GOOD, "", ("expected a mapping",)),
+    "key twice": ("keys:", "routes: []\nkeys:", ("'routes' stands twice", "line")),
+    "nested key twice": ("    base_url", "    id: x\n    base_url", ("'id' stands twice", "line")),
+    "unknown version": ("version: 1", "version: 2", ("$.version", "2")),
+    "misspelt top": ("keys:", "kyes:", ("unknown field `kyes`",)),
+    "misspelt inside": ("base_url", "baseurl", ("unknown field `baseurl`", f"$.{PROVIDER}")),
+    "no providers": ("providers:", "cors: {}\nproviders: []\nx:", ("$.providers", "length >= 1")),
+    "no routes": ("routes:", "routes: []\ny:", ("$.routes", "length >= 1")),
+    "missing base_url": (
+        "    base_url: https://api.openai.com/v1\n", "",
+        ("missing required field `base_url`", f"$.{PROVIDER}"),
+    ),
+    "id with a dot": ("id: openai", "id: open.ai", (f"$.{PROVIDER}.id", "[a-z0-9_-]")),
+    "id with a line end": ("id: openai", 'id: "openai\\n"', (f"$.{PROVIDER}.id", "[a-z0-9_-]")),
+    "wrong type": ("https://api.openai.com/v1", "[1]", (f"$.{PROVIDER}.base_url", "`str`")),
+    "no address": ("https://api.openai.com/v1", "api.openai.com", ("base_url", "https://host/v1")),
+    "no host": ("https://api.openai.com/v1", "https:///v1", ("base_url", "https://host/v1")),
+    "bad port": ("https://api.openai.com/v1", "https://a:x/v1", ("base_url", "https://host/v1")),
+    "bad bracket": ("https://api.openai.com/v1", "https://[a/v1", ("base_url", "is no address")),
+    "other scheme": ("https://api.openai.com/v1", "ftp://a/v1", ("base_url", "is no address")),
+    "password in the address": (
+        "https://api.openai.com/v1", "https://u:p@a/v1", ("base_url", "keys go into credentials"),
+    ),
+    "plain http": (
+        "https://api.openai.com/v1", "http://api.openai.com/v1",
+        (f"{PROVIDER}.base_url", "allow_http: true"),
+    ),
+    "secret in clear text": (
+        "${OPENAI_API_KEY}", "sk-abc", (f"{PROVIDER}.credentials[0].api_key", "${NAME}"),
+    ),
+    "no credentials": (
+        '[{id: main, api_key: "${OPENAI_API_KEY}"}]', "[]", (f"{PROVIDER}.credentials", "leave it"),
+    ),
+    "endless time-out": (
+        "    credentials", "    timeouts: {total_s: .inf}\n    credentials",
+        (f"$.{PROVIDER}.timeouts.total_s", "<= 86400"),
+    ),
+    "time-out that is no number": (
+        "    credentials", "    timeouts: {idle_s: .nan}\n    credentials",
+        (f"$.{PROVIDER}.timeouts.idle_s", "> 0"),
+    ),
+    "no time": (
+        "    credentials", "    timeouts: {connect_s: 0}\n    credentials",
+        (f"$.{PROVIDER}.timeouts.connect_s", "> 0"),
+    ),
+    "unknown provider": (
+        "provider: openai", "provider: opnai", (f"{ROUTE}.tiers[0].targets[0].provider", "openai"),
+    ),
+    "unknown credential": (
+        "provider: openai", "provider: openai, credential: x",
+        (f"{ROUTE}.tiers[0].targets[0].credential", "known: main"),
+    ),
+    "weight of nothing": (
+        "provider: openai", "provider: openai, weight: 0",
+        (f"$.{ROUTE}.tiers[0].targets[0].weight", ">= 1"),
+    ),
+    "tier without targets": ("[{provider: openai}]", "[]", (f"$.{ROUTE}.tiers[0].targets",)),
+    "star inside": ("model: gpt-5", "model: 'g*5'", (f"{ROUTE}.model", "at the end")),
+    "route twice": (
+        "keys:", "  - {model: gpt-5, tiers: [{targets: [{provider: openai}]}]}\nkeys:",
+        ("routes[1].model", "stands twice"),
+    ),
+    "hash of a wrong length": (SHA, "00", (f"$.{KEY}.sha256", "[0-9a-f]{64}")),
+    "hash in capitals": (SHA, "A" * 64, (f"$.{KEY}.sha256", "[0-9a-f]{64}")),
+    "key id twice": (
+        "  - id: k1", f"  - {{id: k1, sha256: '{'1' * 64}'}}\n  - id: k1", ("keys[1].id", "twice"),
+    ),
+    "same key twice": (
+        "  - id: k1", f"  - {{id: k2, sha256: '{SHA}'}}\n  - id: k1", ("keys[1].sha256", "twice"),
+    ),
+    "day without a zone": (
+        "  - id: k1", "  - id: k1\n    expires: 2027-01-31", (f"{KEY}.expires", "with zone"),
+    ),
+    "day that isn't one": (
+        "  - id: k1", "  - id: k1\n    expires: 2027-02-31T00:00:00Z",
+        (f"{KEY}.expires", "2027-01-31T00:00:00Z"),
+    ),
+    "unknown state": ("  - id: k1", "  - id: k1\n    state: on", (f"$.{KEY}.state",)),
+    "models with a star inside": (
+        "  - id: k1", "  - id: k1\n    models: ['g*-x']", (f"{KEY}.models[0]", "at the end"),
+    ),
+    "limit of nothing": (
+        "  - id: k1", "  - id: k1\n    limits: [{requests: 0}]", (f"$.{KEY}.limits[0].requests",),
+    ),
+    "window of a week": (
+        "  - id: k1", "  - id: k1\n    limits: [{requests: 1, window_s: 604800}]",
+        (f"$.{KEY}.limits[0].window_s", "<= 86400"),
+    ),
+    "origin with a path": (
+        "version: 1", "cors: {origins: ['https://a/']}", ("cors.origins[0]", "without a path"),
+    ),
+    "origin without a host": (
+        "version: 1", "cors: {origins: ['https://']}", ("cors.origins[0]", "https://host"),
+    ),
+    "origin with a bad bracket": (
+        "version: 1", "cors: {origins: ['https://[a']}", ("cors.origins[0]", "https://host"),
+    ),
+    "5,000 digits": ("version: 1", "version: " + "9" * 5_000, ("not YAML", "digits")),
+    "500 brackets": ("version: 1", "version: " + "[" * 500, ("not YAML", "recursion")),
+    "no text": ("version: 1", "version: \x00", ("not YAML",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "said"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_file_is_refused_with_place_and_advice(
+    old: str, new: str, said: tuple[str, ...]
+) -> None:
+    assert old in GOOD
+    with pytest.raises(SettingsError) as caught:
+        parse(GOOD.replace(old, new, 1).encode(), "droveway.yaml")
+    assert str(caught.value).startswith("droveway.yaml: ")
+    for part in said:
+        assert part in str(caught.value)
+    assert len(str(caught.value)) < 1_000
+
+
+def test_all_findings_are_told_at_once() -> None:
+    text = GOOD.replace("https://api.openai.com/v1", "ftp://x").replace("gpt-5", "'a*b'")
+    with pytest.raises(SettingsError) as caught:
+        parse(text.encode(), "f")
+    assert [line.split(": ")[1] for line in str(caught.value).splitlines()] == [
+        f"{PROVIDER}.base_url", f"{ROUTE}.model",
+    ]  # fmt: skip
+
+
+def test_no_refusal_repeats_a_secret() -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse(GOOD.replace("${OPENAI_API_KEY}", "sk-very-secret").encode(), "f")
+    assert "sk-very-secret" not in str(caught.value)
+
+
+def test_what_is_no_utf8_is_refused() -> None:
+    with pytest.raises(SettingsError, match="not YAML"):
+        parse(b"version: \xff\xfe1", "f")
+
+
+def test_a_missing_file_names_the_variable(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"No such file.*DROVEWAY_CONFIG"):
+        load(str(tmp_path / "missing.yaml"))
+
+
+def test_a_file_over_the_bound_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "big.yaml"
+    path.write_bytes(b"#" * (MAX_CONFIG_BYTES + 1))
+    with pytest.raises(SettingsError, match="over 8388608 bytes"):
+        load(str(path))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("https://api.openai.com/v1", "http://127.0.0.1:8000/v1"),
+        ("https://api.openai.com/v1", "http://[::1]:8000/v1"),
+        ("https://api.openai.com/v1", "http://ollama:11434/v1\n    allow_http: true"),
+        ("${OPENAI_API_KEY}", "file:/run/secrets/openai"),
+        ('[{id: main, api_key: "${OPENAI_API_KEY}"}]', "[{}]"),
+        ("model: gpt-5", "model: '*'"),
+        ("  - id: k1", "  - id: k1\n    expires: 2027-01-31T00:00:00Z"),
+        ("version: 1", "cors: {origins: ['https://app.example.com:8443', '*']}"),
+    ],
+    ids=lambda change: change[1].strip()[:40],
+)
+def test_what_is_right_is_taken(change: tuple[str, str]) -> None:
+    assert isinstance(parse(GOOD.replace(*change).encode(), "f"), Config)
+
+
+class Adopted:
+    """A listener that remembers, and can refuse."""
+
+    def __init__(self) -> None:
+        self.models: list[str] = []
+        self.refuse = False
+
+    def __call__(self, config: Config) -> None:
+        if self.refuse:
+            raise SettingsError("the caller can't resolve ${NAME}")
+        self.models.append(config.routes[0].model)
+
+
+@contextlib.asynccontextmanager
+async def followed(live: LiveConfig) -> AsyncIterator[None]:
+    task = asyncio.create_task(live.follow())
+    try:
+        yield
+        assert not task.done()
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def test_a_reload_takes_a_good_file_and_keeps_it_when_a_bad_one_comes(tmp_path: Path) -> None:
+    path, adopted = tmp_path / "droveway.yaml", Adopted()
+    path.write_text(GOOD)
+    live = LiveConfig(str(path))
+    live.on_change(adopted)
+    path.write_text(GOOD.replace("gpt-5", "gpt-6"))
+    assert live.reload()
+    for old, new, _ in BROKEN.values():
+        path.write_text(GOOD.replace(old, new, 1))
+        assert not live.reload()
+        assert live.last_error
+    assert live.current.routes[0].model == "gpt-6"
+    assert adopted.models == ["gpt-5", "gpt-6"]
+    assert live.statistics() == (1, len(BROKEN))
+    path.unlink()
+    assert not live.reload()
+    path.write_text(GOOD.replace("gpt-5", "gpt-6"))
+    assert live.reload()
+    assert live.last_error == ""
+    assert live.statistics().reloaded == 1
+
+
+def test_a_listener_that_refuses_keeps_the_old_one_in_force(tmp_path: Path) -> None:
+    path, adopted = tmp_path / "droveway.yaml", Adopted()
+    path.write_text(GOOD)
+    live = LiveConfig(str(path))
+    live.on_change(adopted)
+    adopted.refuse = True
+    path.write_text(GOOD.replace("gpt-5", "gpt-6"))
+    assert not live.reload()
+    assert live.current.routes[0].model == "gpt-5"
+
+
+async def test_a_changed_file_is_adopted_within_a_second(tmp_path: Path) -> None:
+    path, adopted = tmp_path / "droveway.yaml", Adopted()
+    path.write_text(GOOD)
+    live = LiveConfig(str(path))
+    live.on_change(adopted)
+    async with followed(live):
+        await until(lambda: _touch(path, "gpt-5.1") and "gpt-5.1" in adopted.models)
+        began_s = time.monotonic()
+        path.write_text(GOOD.replace("gpt-5", "gpt-6"))
+        await until(lambda: adopted.models[-1] == "gpt-6")
+        assert time.monotonic() - began_s < 1.0
+        path.write_text("nonsense")
+        await until(lambda: live.last_error)
+        assert live.current.routes[0].model == "gpt-6"
+        other = tmp_path / "new.yaml"
+        other.write_text(GOOD.replace("gpt-5", "gpt-7"))
+        other.rename(path)
+        await until(lambda: adopted.models[-1] == "gpt-7")
+
+
+async def test_a_swapped_configmap_is_adopted(tmp_path: Path) -> None:
+    for name, model in (("..first", "gpt-5"), ("..second", "gpt-6")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "droveway.yaml").write_text(GOOD.replace("gpt-5", model))
+    (tmp_path / "..data").symlink_to("..first")
+    (tmp_path / "droveway.yaml").symlink_to("..data/droveway.yaml")
+    adopted = Adopted()
+    live = LiveConfig(str(tmp_path / "droveway.yaml"))
+    live.on_change(adopted)
+    async with followed(live):
+        await until(lambda: _swap(tmp_path) and adopted.models[-1] == "gpt-6")
+    assert adopted.models == ["gpt-5", "gpt-6"]
+
+
+def _touch(path: Path, model: str) -> bool:
+    """Writes until the watch, which begins in a thread, has seen it."""
+    path.write_text(GOOD.replace("gpt-5", model))
+    return True
+
+
+def _swap(folder: Path) -> bool:
+    """Kubernetes' way of renewing a mounted ConfigMap."""
+    (folder / "..data_tmp").symlink_to("..second")
+    (folder / "..data_tmp").replace(folder / "..data")
+    return True

@@ -1,0 +1,133 @@
+"""Rows reach JetStream, or wait, or are counted; none is dropped silently."""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+
+from droveway.contracts import jetstream, usage
+from droveway.contracts.envelope import new_attempt_id
+from droveway.runtime.bus import Bus
+from droveway.runtime.spool import Spool
+from tests.contracts.samples import SHORT
+from tests.support.nats import NatsServer
+from tests.support.waiting import until
+
+TENANTS = itertools.count()
+
+
+def rows(count: int, tenant: str = "") -> list[usage.AttemptRecorded]:
+    sample = next(message for message in SHORT if isinstance(message, usage.AttemptRecorded))
+    tenant = tenant or f"spool-{next(TENANTS)}"
+    return [
+        msgspec.structs.replace(sample, attempt_id=new_attempt_id(), tenant=tenant)
+        for _ in range(count)
+    ]
+
+
+@contextlib.asynccontextmanager
+async def spooling(
+    bus: Bus, limit_rows: int = 1_000, window_rows: int = 64
+) -> AsyncIterator[Spool]:
+    spool = Spool(bus, limit_rows, window_rows)
+    running = asyncio.create_task(spool.run())
+    try:
+        yield spool
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+
+async def stored(server: NatsServer, tenant: str) -> int:
+    async with server.bus("setup") as bus:
+        body = {"subjects_filter": usage.usage_subject(tenant)}
+        info = await bus.jetstream(f"STREAM.INFO.{jetstream.USAGE}", body)
+        return sum((info["state"].get("subjects") or {}).values())
+
+
+async def create_stream(server: NatsServer, max_msgs: int = -1) -> None:
+    async with server.bus("setup") as bus:
+        stream = {**jetstream.usage_stream(1024 * 1024, 1), "max_msgs": max_msgs}
+        await bus.jetstream(f"STREAM.CREATE.{jetstream.USAGE}", stream)
+
+
+async def test_rows_are_stored_once_each(nats: NatsServer) -> None:
+    sent = rows(500)
+    async with nats.bus("caller") as bus, spooling(bus) as spool:
+        for row in sent:
+            spool.put(row)
+        await spool.drain(5)
+        statistics = spool.statistics()
+        assert (statistics.stored, statistics.failed) == (500, 0)
+        assert (statistics.waiting, statistics.unacknowledged) == (0, 0)
+        assert bus.statistics().open_inboxes == 0
+    assert await stored(nats, sent[0].tenant) == 500
+
+
+async def test_no_more_than_a_window_is_unacknowledged(nats: NatsServer) -> None:
+    async with nats.bus("caller") as bus, spooling(bus, window_rows=8) as spool:
+        for row in rows(100):
+            spool.put(row)
+        assert spool.statistics().unacknowledged == 8
+        assert spool.statistics().waiting == 92
+        await spool.drain(5)
+        assert spool.statistics().stored == 100
+
+
+async def test_rows_wait_until_the_stream_is_there(own_nats: NatsServer) -> None:
+    sent = rows(20)
+    async with own_nats.bus("gateway") as bus, spooling(bus, limit_rows=20) as spool:
+        for row in sent:
+            spool.put(row)
+        await until(lambda: spool.statistics().failed >= 20)
+        assert spool.full
+        assert spool.statistics().stored == 0
+        await create_stream(own_nats)
+        await spool.drain(5)
+        assert spool.statistics().stored == 20
+        assert not spool.full
+    assert await stored(own_nats, sent[0].tenant) == 20
+
+
+async def test_a_full_stream_refuses_rows_and_they_stay(own_nats: NatsServer) -> None:
+    await create_stream(own_nats, max_msgs=5)
+    async with own_nats.bus("gateway") as bus, spooling(bus) as spool:
+        for row in rows(8):
+            spool.put(row)
+        await until(lambda: spool.statistics().stored == 5 and spool.statistics().failed >= 3)
+        assert spool.statistics().waiting + spool.statistics().unacknowledged == 3
+
+
+async def test_rows_outlive_the_broker(own_nats: NatsServer) -> None:
+    sent = rows(30)
+    await create_stream(own_nats)
+    async with own_nats.bus("caller") as bus, spooling(bus) as spool:
+        own_nats.kill()
+        await until(lambda: not bus.statistics().connected)
+        for row in sent:
+            spool.put(row)
+        assert spool.statistics().waiting == 30
+        own_nats.start()
+        await spool.drain(10)
+        assert spool.statistics().stored == 30
+    assert await stored(own_nats, sent[0].tenant) == 30
+
+
+async def test_a_drain_that_fails_says_how_many_are_lost(
+    own_nats: NatsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with own_nats.bus("caller") as bus, spooling(bus) as spool:
+        for row in rows(7):
+            spool.put(row)
+        await spool.drain(0.05)
+    (record,) = [one for one in caplog.records if one.message == "rows_unstored"]
+    assert "7" in str(vars(record))
+
+
+async def test_an_empty_spool_is_drained_at_once(nats: NatsServer) -> None:
+    async with nats.bus("caller") as bus, asyncio.timeout(0.5):
+        await Spool(bus, 10).drain(60)
