@@ -55,7 +55,7 @@ test-ops: $(DEV_READY) $(TOOLS_READY) ## Test chart, images, alert rules; instal
 
 test-sdks: $(SDK_TESTS) ## Test with each major of the official SDKs, each in its own environment.
 
-$(SDK_TESTS): test-sdk-%: $(CACHE)/sdk-%/.stamp $(RUN_READY)
+$(SDK_TESTS): test-sdk-%: $(CACHE)/sdk-%/.stamp $(DEV_READY)
 	DROVEWAY_PYTHON='$(abspath $(PY))' $(CACHE)/sdk-$*/bin/python -m pytest -q -p no:cacheprovider -m sdks tests/sdks $(ARGS)
 
 bench: $(DEV_READY) ## Measure on this machine (ARGS: of tests.bench).
