@@ -45,9 +45,11 @@ check: $(DEV_READY) ## Lint, format, types, layers, generated files up to date; 
 	$(PY) -m mypy --no-error-summary
 	$(VENV)/bin/lint-imports --no-logo
 	$(PY) contracts/generate.py --check
+	$(PY) -m docs.generate_settings --check
 
 generate: $(DEV_READY) ## Write the generated files anew (schemas, error table).
 	$(PY) contracts/generate.py
+	$(PY) -m docs.generate_settings
 
 test-ops: $(DEV_READY) $(TOOLS_READY) ## Test chart, images, alert rules; installs Debian packages.
 	@sh deploy/tools/debian.sh buildah mmdebstrap prometheus prometheus-alertmanager
