@@ -5,7 +5,7 @@ import pytest
 from droveway.caller.settings import CallerSettings
 from droveway.limiter.settings import LimiterSettings
 from droveway.runtime.errors import SettingsError
-from droveway.runtime.settings import SHARED, ServiceSettings, read
+from droveway.runtime.settings import SHARED, DrainingSettings, read
 
 
 def test_defaults_hold_where_nothing_is_set() -> None:
@@ -52,5 +52,5 @@ def test_an_error_names_the_variable_and_its_value(name: str, value: str) -> Non
     assert str(caught.value).startswith(f"{name}={value!r}: Expected ")
 
 
-def test_shared_fields_are_fields_of_every_service() -> None:
-    assert set(SHARED) <= set(ServiceSettings.__struct_fields__)
+def test_shared_fields_are_fields_of_services() -> None:
+    assert set(SHARED) <= set(DrainingSettings.__struct_fields__)

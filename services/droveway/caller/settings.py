@@ -5,10 +5,10 @@ from typing import Annotated
 import msgspec
 
 from droveway.contracts.envelope import Id
-from droveway.runtime.settings import Count, ServiceSettings
+from droveway.runtime.settings import Count, WorkerSettings
 
 
-class CallerSettings(ServiceSettings, frozen=True, kw_only=True):
+class CallerSettings(WorkerSettings, frozen=True, kw_only=True):
     """The caller's settings."""
 
     pool: Id = "default"

@@ -160,7 +160,7 @@ def _kind(name: str) -> str:
 
 
 def _stop_limit_s(name: str, environment: dict[str, str]) -> float:
-    return settings.read(settings.ServiceSettings, name, environment).drain_s + _DRAIN_MARGIN_S
+    return settings.read(settings.DrainingSettings, name, environment).drain_s + _DRAIN_MARGIN_S
 
 
 class _Prefixed:

@@ -4,10 +4,10 @@ from typing import Annotated
 
 import msgspec
 
-from droveway.runtime.settings import Count, Port, Seconds, ServiceSettings
+from droveway.runtime.settings import Count, DrainingSettings, Port, Seconds
 
 
-class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
+class GatewaySettings(DrainingSettings, frozen=True, kw_only=True):
     """The gateway's settings; the HTTP edge's own bounds are fields of `HttpLimits`."""
 
     host: str = "127.0.0.1"
@@ -28,7 +28,7 @@ class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
     """Usage rows that may wait for JetStream; when full 503 `ledger_unavailable`."""
     failed_logins_per_s: Count = 20
     """Requests with an unknown key per address and second, five seconds' worth at once; then 429
-    before any hashing."""
+    before any hashing, while keys that bear a known id are still looked at."""
     max_models_labels: Annotated[int, msgspec.Meta(ge=1)] = 200
     """Distinct model names in metric labels; further ones count as `other`."""
     max_connections: Count = 2_000
@@ -37,6 +37,12 @@ class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
     """Open HTTP connections per client address; 0: no bound, for a gateway behind one proxy."""
     max_body_bytes: Count = 20 * 1024 * 1024
     """Request body; beyond it 413."""
+    connect_idle_s: Seconds = 10.0
+    """A new connection that sends nothing for this long is closed."""
+    body_base_s: Seconds = 10.0
+    """For any request body to arrive; then 408, unless `body_min_bytes_per_s` allows more."""
+    body_min_bytes_per_s: Count = 64 * 1024
+    """A body that keeps up this rate may take longer than `body_base_s`."""
     header_timeout_s: Seconds = 10.0
     """For a request's headers to arrive; then 408."""
     keep_alive_idle_s: Seconds = 75.0

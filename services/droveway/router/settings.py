@@ -4,10 +4,10 @@ from typing import Annotated
 
 import msgspec
 
-from droveway.runtime.settings import Count, ServiceSettings
+from droveway.runtime.settings import Count, WorkerSettings
 
 
-class RouterSettings(ServiceSettings, frozen=True, kw_only=True):
+class RouterSettings(WorkerSettings, frozen=True, kw_only=True):
     """The router's settings."""
 
     max_attempts: Count = 3

@@ -29,12 +29,22 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where `/metrics`, `/livez` and `/readyz` listen; `0.0.0.0` in a container."""
     admin_port: Port = 0
     """0: any free port, told in the log."""
-    drain_s: Annotated[float, msgspec.Meta(ge=0)] = 30.0
-    """After SIGTERM: how long running work may take before it is cut."""
     log_level: str = "info"
     """`debug`, `info`, `warning` or `error`."""
     log_format: str = "auto"
     """`json`, `text`, or `auto`: text on a terminal."""
+
+
+class DrainingSettings(ServiceSettings, frozen=True, kw_only=True):
+    """Settings of a service whose work outlives a message: it drains before it ends."""
+
+    drain_s: Annotated[float, msgspec.Meta(ge=0)] = 30.0
+    """After SIGTERM: how long running work may take before it is cut."""
+
+
+class WorkerSettings(DrainingSettings, frozen=True, kw_only=True):
+    """Settings of a service that handles messages one coroutine each."""
+
     max_in_flight: Count = 2_000
     """Messages handled at once; beyond it they are refused as overloaded."""
 
