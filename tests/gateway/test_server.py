@@ -152,7 +152,7 @@ async def test_connection_over_the_cap_gets_503_and_room_returns(limits: HttpLim
         admitted = [await stack.enter_async_context(raw_connection(server.port)) for _ in range(2)]
         answer = await exchange(server.port, GET % b"echo")
         assert (answer.status, answer.code) == (503, "connection_limit")
-        assert answer.json()["error"]["type"] == "service_unavailable_error"
+        assert answer.json()["error"]["type"] == "server_error"
         await admitted[0].send(GET % b"echo")
         assert (await admitted[0].read_answer()).status == 200
         await admitted[0].send(b"GET / HTTP/1.0\r\n\r\n")
@@ -216,6 +216,8 @@ async def test_failing_application_is_a_500_without_content(
         assert answer.json()["error"]["type"] == "server_error"
     errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert len(errors) == (path == b"fail")
+    for record in errors:
+        assert record.__dict__["fields"]["request_id"] == answer.headers["x-request-id"]
     assert not any("CANARY" in str(record.__dict__) for record in caplog.records)
 
 

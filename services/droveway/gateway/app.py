@@ -6,8 +6,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from droveway.contracts.config import Config, Cors, Key
-from droveway.contracts.envelope import new_request_id
-from droveway.contracts.errors import status_of
+from droveway.contracts.errors import Failure, status_of
 from droveway.gateway import answers
 from droveway.gateway.auth import Authenticator
 from droveway.gateway.cors import preflight_headers, response_headers
@@ -49,27 +48,29 @@ class Gateway:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One HTTP request, in ASGI's form."""
-        exchange = Exchange(scope, receive, send, new_request_id())
+        exchange = Exchange(scope, receive, send, scope["state"]["request_id"])
         origin = exchange.header(b"origin")
         if origin is not None:
             exchange.extra = response_headers(self._cors, origin)
         method: str = scope["method"]
         path = clean_path(scope)
-        name, methods, endpoint = self._endpoint(path)
-        if method == "OPTIONS" and endpoint is not None:
-            await self._preflight(exchange, origin, methods)
-            return
+        name, route, methods, endpoint = self._endpoint(path)
         journal = Journal(
             self._ledgers,
             exchange.request_id,
             name,
-            f"{method} {path if endpoint is not None else 'unknown'}",
+            f"{method} {route}",
             exchange.text(b"traceparent"),
             exchange.text(b"tracestate"),
         )
         try:
             if endpoint is None:
                 raise refuse("unknown_url", f"Unknown request URL: {method} {path[:200]}")
+            if method == "OPTIONS" and (preflight := self._preflight(exchange, origin, methods)):
+                journal.finish(204)
+                exchange.extra = preflight
+                await exchange.answer_empty(204)
+                return
             if method not in methods:
                 exchange.extra = [*exchange.extra, (b"allow", ", ".join(methods).encode())]
                 raise refuse("method_not_allowed")
@@ -80,19 +81,25 @@ class Gateway:
         except Refusal as refusal:
             await self._refuse(exchange, journal, refusal)
         except ClientGone:
-            journal.leave()
+            refused: Failure | None = scope["state"].get("refused")
+            if refused is not None:  # the HTTP server has answered: too large, too slow
+                journal.fail(refused)
+            else:
+                journal.leave()
         finally:
             journal.close()
 
-    def _endpoint(self, path: str) -> tuple[str, tuple[str, ...], Endpoint | None]:
+    def _endpoint(self, path: str) -> tuple[str, str, tuple[str, ...], Endpoint | None]:
+        """Operation, route, methods and what serves it; a route holds nothing of the client's."""
         if path == _CHAT:
             assert self.chat is not None
-            return "chat.completions", ("POST",), self.chat.serve
+            return "chat.completions", _CHAT, ("POST",), self.chat.serve
         if path == _MODELS:
-            return "models.list", ("GET",), self._list_models
-        if path.startswith(_MODELS + "/") and len(path) > len(_MODELS) + 1:
-            return "models.get", ("GET",), self._one_model(path[len(_MODELS) + 1 :])
-        return "unknown", (), None
+            return "models.list", _MODELS, ("GET",), self._list_models
+        if path.startswith(_MODELS + "/"):
+            one = self._one_model(path.removeprefix(_MODELS + "/"))
+            return "models.get", _MODELS + "/{model}", ("GET",), one
+        return "unknown", "unknown", (), None
 
     async def _list_models(self, exchange: Exchange, journal: Journal, key: Key) -> None:
         assert self.models is not None
@@ -105,18 +112,11 @@ class Gateway:
 
         return one
 
-    async def _preflight(
+    def _preflight(
         self, exchange: Exchange, origin: bytes | None, methods: tuple[str, ...]
-    ) -> None:
-        allow = ", ".join(methods).encode()
+    ) -> answers.Headers | None:
         requested = exchange.header(b"access-control-request-method")
-        headers = preflight_headers(self._cors, origin, requested, allow)
-        if headers is None:
-            exchange.extra = [(b"allow", allow)]
-            await exchange.refuse(refuse("method_not_allowed"), 405, [])
-            return
-        await exchange.start(204, headers)
-        await exchange.write(b"", last=True)
+        return preflight_headers(self._cors, origin, requested, ", ".join(methods).encode())
 
     async def _refuse(self, exchange: Exchange, journal: Journal, refusal: Refusal) -> None:
         status = status_of(refusal.failure)
@@ -128,21 +128,24 @@ class Gateway:
 
 
 async def _answer(exchange: Exchange, journal: Journal, body: bytes) -> None:
-    journal.status = 200
-    journal.outcome = "completed"
+    journal.finish(200)
     await exchange.answer(200, body, [])
 
 
 def clean_path(scope: Message) -> str:
     """The path with `/v1/v1` taken as `/v1` and without a trailing slash.
 
-    Escapes are decoded once; a path that then has a control character, `..` or `//` is left as it
-    is and matches nothing.
+    Escapes are decoded once. A path that then has a control character or an empty, `.` or `..`
+    segment names nothing here; only `//` after `/v1`, of a base_url that ends with a slash, is
+    taken as `/`.
     """
     raw: Any = scope.get("raw_path") or scope["path"].encode()
     path = unquote_to_bytes(raw.partition(b"?")[0]).decode("utf-8", "replace")
     if len(path) > _MAX_PATH or not path.isprintable():
         return "/"
-    if path.startswith("/v1/v1/"):
-        path = path[3:]
-    return path[:-1] if path.endswith("/") and not path.endswith("//") and len(path) > 1 else path
+    for doubled in ("/v1/v1/", "/v1//"):
+        if path.startswith(doubled):
+            path = "/v1/" + path.removeprefix(doubled)
+    path = path.removesuffix("/")
+    parts = path.split("/")[1:]
+    return "/" if not path or any(part in ("", ".", "..") for part in parts) else path

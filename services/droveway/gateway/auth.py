@@ -11,7 +11,8 @@ from droveway.gateway.refusal import refuse
 
 MAX_KEY_BYTES = 512
 _BURST_S = 5
-_MAX_ADDRESSES = 10_000
+MAX_ADDRESSES = 10_000
+"""Addresses whose failures are counted; beyond it the oldest is forgotten."""
 RawHeaders = list[tuple[bytes, bytes]]
 
 
@@ -28,6 +29,7 @@ class Authenticator:
 
     def __init__(self, failed_logins_per_s: int) -> None:
         self._keys: dict[bytes, Key] = {}
+        self._ids: frozenset[bytes] = frozenset()
         self._throttle = Throttle(failed_logins_per_s)
         self._accepted = 0
         self._rejected = 0
@@ -35,21 +37,28 @@ class Authenticator:
     def configure(self, config: Config) -> None:
         """Takes the keys of a new configuration; a key that is gone is refused from now on."""
         self._keys = {bytes.fromhex(key.sha256): key for key in config.keys}
+        self._ids = frozenset(key.id.encode() for key in config.keys)
 
     def authenticate(self, headers: RawHeaders, address: str) -> Key:
         """The key that the request carries.
 
+        An address that guesses is refused before anything is hashed, unless the key bears the id
+        of a known one: many clients may share the address of one proxy.
+
         Raises:
             Refusal: 401 with its reason, 400 for two different keys, 429 for guessing.
         """
-        if self._throttle.exceeded(address):
-            self._rejected += 1
-            raise refuse("too_many_failed_logins", retry_after_ms=1_000)
         secret = client_key(headers)
-        key = self._keys.get(hashlib.sha256(secret).digest()) if secret else None
+        now_s = time.monotonic()
+        guessing = self._throttle.exceeded(address, now_s)
+        key = None
+        if secret and not (guessing and _public_id(secret) not in self._ids):
+            key = self._keys.get(hashlib.sha256(secret).digest())
         if key is None:
             self._rejected += 1
-            self._throttle.count(address)
+            if guessing:
+                raise refuse("too_many_failed_logins", retry_after_ms=1_000)
+            self._throttle.count(address, now_s)
             raise refuse("invalid_api_key")
         if key.state == "not_activated":
             raise refuse("key_not_activated")
@@ -89,8 +98,17 @@ def client_key(headers: RawHeaders) -> bytes:
     return key if len(key) <= MAX_KEY_BYTES else b""
 
 
+def _public_id(secret: bytes) -> bytes:
+    """The id that a key of ours bears in clear: `dw_<environment>_<id>_…`; else empty."""
+    parts = secret.split(b"_", 3)
+    return parts[2] if len(parts) == 4 else b""
+
+
 class Throttle:
-    """Counts failures per address: a leaking bucket of a few seconds' worth, bounded in number."""
+    """Counts failures per address: a leaking bucket of a few seconds' worth, bounded in number.
+
+    When there are too many addresses the one whose last failure is oldest is forgotten.
+    """
 
     def __init__(self, per_s: int) -> None:
         self._per_s = per_s
@@ -101,21 +119,21 @@ class Throttle:
         """Addresses with recent failures."""
         return len(self._buckets)
 
-    def exceeded(self, address: str) -> bool:
+    def exceeded(self, address: str, now_s: float) -> bool:
         """Whether the address has failed too often just now."""
-        bucket = self._buckets.get(address)
-        return bucket is not None and self._level(bucket) >= self._per_s * _BURST_S
+        return self._level(address, now_s) > self._per_s * _BURST_S - 1
 
-    def count(self, address: str) -> None:
-        """One more failure."""
-        bucket = self._buckets.pop(address, (0.0, time.monotonic()))
-        self._buckets[address] = (self._level(bucket) + 1, time.monotonic())
-        if len(self._buckets) > _MAX_ADDRESSES:
+    def count(self, address: str, now_s: float) -> None:
+        """One more failure, at `now_s` of a clock that never steps back."""
+        level = self._level(address, now_s)
+        self._buckets[address] = (level + 1, now_s)
+        self._buckets.move_to_end(address)
+        if len(self._buckets) > MAX_ADDRESSES:
             self._buckets.popitem(last=False)
 
-    def _level(self, bucket: tuple[float, float]) -> float:
-        level, at_s = bucket
-        return max(0.0, level - (time.monotonic() - at_s) * self._per_s)
+    def _level(self, address: str, now_s: float) -> float:
+        level, at_s = self._buckets.get(address, (0.0, now_s))
+        return max(0.0, level - (now_s - at_s) * self._per_s)
 
 
 def may_use(key: Key, model: str) -> bool:

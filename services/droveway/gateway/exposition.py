@@ -1,7 +1,11 @@
 """What clients of the gateway saw, as Prometheus counters and histograms with bounded labels."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from collections.abc import Callable, Iterable, Iterator
 
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from droveway.gateway.connections import ServerStatistics
 from droveway.otel import names
 
 _SECONDS = (
@@ -52,3 +56,38 @@ class ClientMetrics:
             return OTHER
         self._models.add(model)
         return model
+
+
+class EdgeMetrics:
+    """Connections, requests and refusals of the HTTP edge, as a scrape reads them."""
+
+    def __init__(self, statistics: Callable[[], ServerStatistics]) -> None:
+        self._statistics = statistics
+
+    def collect(self) -> Iterator[Metric]:
+        """The families of one snapshot; called by prometheus_client."""
+        now = self._statistics()
+        opened = GaugeMetricFamily(
+            "droveway_http_connections", "Open connections by phase.", labels=["phase"]
+        )
+        for phase, count in now.phases.items():
+            opened.add_metric([phase], count)
+        refused = CounterMetricFamily(
+            "droveway_http_refused", "Refused or cut at the HTTP edge, by code.", labels=["code"]
+        )
+        for code, count in now.refused_total.items():
+            refused.add_metric([code], count)
+        yield opened
+        yield refused
+        yield CounterMetricFamily(
+            "droveway_http_accepted", "Connections accepted.", value=now.accepted_total
+        )
+        yield CounterMetricFamily(
+            "droveway_http_requests",
+            "Requests that passed the HTTP edge.",
+            value=now.requests_total,
+        )
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing is known before the first scrape."""
+        return ()

@@ -44,7 +44,7 @@ def read_body(head: RequestHead, headers: Headers, limits: HttpLimits) -> Body |
         raise bad_request("Use one of Content-Length or a single `Transfer-Encoding: chunked`.")
     if codings:
         if codings[0].lower() != b"chunked":
-            raise HttpRefusal(501, "transfer_encoding_unsupported", "Only `chunked` is understood.")
+            raise HttpRefusal(501, "not_implemented", "Only `chunked` is understood.")
         return ChunkedBody(limits)
     if not lengths:
         return None

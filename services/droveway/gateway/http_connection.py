@@ -20,6 +20,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from droveway.contracts.envelope import new_request_id
 from droveway.gateway.connections import (
     Connections,
     DateHeader,
@@ -30,6 +31,7 @@ from droveway.gateway.connections import (
 from droveway.gateway.http_answer import Answer
 from droveway.gateway.http_body import Body
 from droveway.gateway.http_limits import HttpLimits, HttpRefusal
+from droveway.otel.logs import log_event
 
 logger = logging.getLogger(__name__)
 
@@ -128,14 +130,21 @@ class BoundedConnection(HttpToolsProtocol):
 
     def _refuse(self, refusal: HttpRefusal) -> None:
         self._edge.connections.count_refusal(refusal.code)
-        logger.info("http_refused", extra={"status": refusal.status, "code": refusal.code})
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self.cycle is None or self.cycle.response_complete:
+            request_id = new_request_id()
+            status, code = refusal.status, refusal.code
+            log_event(logger, "http_refused", request_id=request_id, status=status, code=code)
+        else:
+            # The application's own line tells the refusal.
+            state = self.cycle.scope["state"]
+            request_id = state["request_id"]
+            state["refused"] = refusal.failure
             self.cycle.disconnected = True
             self.cycle.message_event.set()
             if self.cycle.response_started:
                 self.cut()
                 return
-        self._write(refusal.answer(self._edge.date.value()))
+        self._write(refusal.answer(self._edge.date.value(), request_id))
         self._finish()
 
     def _finish(self) -> None:

@@ -81,7 +81,7 @@ def read_head(head: bytes, limits: HttpLimits) -> RequestHead:
         )
     method, target, version = match.groups()
     if version not in (b"1.1", b"1.0"):
-        raise HttpRefusal(505, "http_version_not_supported", "Only HTTP/1.1 is spoken here.")
+        raise HttpRefusal(505, "bad_request", "Only HTTP/1.1 is spoken here.")
     if len(target) > limits.max_uri_bytes:
         raise _uri_too_long(limits)
     if method not in METHODS:

@@ -9,6 +9,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from droveway.contracts.errors import Failure, failure
+from droveway.gateway.answers import error_body, error_headers
+
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Bytes = Annotated[int, msgspec.Meta(ge=1)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -109,32 +112,32 @@ class HttpRefusal(Exception):
         self.code = code
         self.message = message
 
-    def answer(self, date: bytes) -> bytes:
+    @property
+    def failure(self) -> Failure:
+        """The refusal as an occurrence of the error catalogue."""
+        return failure(self.code, self.message, status=self.status)
+
+    def answer(self, date: bytes, request_id: str) -> bytes:
         """The whole HTTP answer in OpenAI's error shape.
 
         Args:
             date: Value of the `date` header.
+            request_id: Value of the `x-request-id` header.
         """
-        kinds = {500: "server_error", 503: "service_unavailable_error"}
-        error = {
-            "message": self.message,
-            "type": kinds.get(self.status, "invalid_request_error"),
-            "param": None,
-            "code": self.code,
-        }
-        body = msgspec.json.encode({"error": error})
-        lines = [
-            f"HTTP/1.1 {self.status} {REASONS[self.status]}".encode(),
-            b"content-type: application/json",
-            b"content-length: %d" % len(body),
-            b"date: " + date,
-            b"connection: close",
+        body = error_body(self.failure)
+        headers = [
+            (b"x-request-id", request_id.encode()),
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"date", date),
+            (b"connection", b"close"),
+            *error_headers(self.failure),
         ]
         if self.status == 405:
-            lines.append(b"allow: " + b", ".join(METHODS))
-        if self.status == 503:
-            lines.append(b"retry-after: 1")
-        return b"\r\n".join([*lines, b"", body])
+            headers.append((b"allow", b", ".join(METHODS)))
+        status_line = f"HTTP/1.1 {self.status} {REASONS[self.status]}".encode()
+        lines = [b"%b: %b" % header for header in headers]
+        return b"\r\n".join([status_line, *lines, b"", body])
 
 
 class NotHttp(Exception):

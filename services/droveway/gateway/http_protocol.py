@@ -14,12 +14,14 @@ from collections.abc import Iterator
 
 import httptools
 
+from droveway.contracts.envelope import new_request_id
 from droveway.gateway.connections import Phase
 from droveway.gateway.http_answer import Answer, AnswerTransport
 from droveway.gateway.http_body import read_body
 from droveway.gateway.http_connection import BoundedConnection, Edge
 from droveway.gateway.http_head import head_end, read_head, read_target, without_upgrade
 from droveway.gateway.http_limits import HttpRefusal, NotHttp, bad_request
+from droveway.otel.logs import log_event
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +105,7 @@ class GatewayProtocol(BoundedConnection):
         self.scope["path"] = urllib.parse.unquote(path.decode())
         self.scope["raw_path"] = path
         self.scope["query_string"] = query
+        self.scope["state"]["request_id"] = new_request_id()
         self._start_answer()
         self._enter(Phase.BODY if self._body else Phase.ANSWER)
 
@@ -174,7 +177,13 @@ class GatewayProtocol(BoundedConnection):
         failure = None if task.cancelled() else task.exception()
         if failure is not None:
             # Without the exception's message: it may quote the request.
-            logger.error("http_application_failed", extra={"raised": list(_raised(failure))})
+            log_event(
+                logger,
+                "http_application_failed",
+                level=logging.ERROR,
+                request_id=cycle.scope["state"]["request_id"],
+                raised=list(_raised(failure)),
+            )
         if cycle.response_complete or cycle.disconnected:
             return
         if cycle.response_started:

@@ -54,7 +54,8 @@ class Idempotency:
         self._bus = bus
         self._lease_s = lease_s
 
-    def token(self, headers: RawHeaders) -> bytes | None:
+    @staticmethod
+    def token(headers: RawHeaders) -> bytes | None:
         """The header's value; None when there is none.
 
         Raises:

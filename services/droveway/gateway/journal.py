@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from droveway.contracts import usage
 from droveway.contracts.config import Key
-from droveway.contracts.errors import Failure, status_of
+from droveway.contracts.errors import Failure, failure, status_of
 from droveway.contracts.inference import Window
 from droveway.contracts.relay import Completed, Interrupted, Origin, Usage
 from droveway.gateway.exposition import ClientMetrics
@@ -59,9 +59,9 @@ class Journal:
         self._began_s = time.monotonic()
         self._marks: dict[str, float] = {}
 
-    def mark(self, phase: str) -> None:
-        """Notes the time of a phase; the first time counts."""
-        self._marks.setdefault(phase, time.monotonic())
+    def mark(self, phase: str, at_s: float | None = None) -> None:
+        """Notes the (monotonic) time of a phase; the first time counts."""
+        self._marks.setdefault(phase, time.monotonic() if at_s is None else at_s)
 
     def elapsed_us(self) -> int:
         """Microseconds since the request came."""
@@ -72,6 +72,11 @@ class Journal:
         self.failure = occurrence
         self.outcome = outcome
         self.status = self.status or status_of(occurrence)
+
+    def finish(self, status: int) -> None:
+        """The gateway has answered by itself, and well."""
+        self.outcome = "completed"
+        self.status = status
 
     def leave(self) -> None:
         """The client left first."""
@@ -96,6 +101,8 @@ class Journal:
 
     def close(self) -> None:
         """Row, spans, counters and the one log line."""
+        if not self.status:  # an exception of ours: the HTTP server answers for it
+            self.fail(failure("internal_error"))
         ended_s = time.monotonic()
         duration_s = ended_s - self._began_s
         first = self._marks.get("first_frame") if self.stream else None

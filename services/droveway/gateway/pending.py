@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 ROUTER_SILENT_S = 3.0
 """A router says `Waiting` each half second; after this it is given up."""
 
+_LATE_ACCEPT_S = 5.0
+"""How long a request that was given up still listens for a router that accepts it."""
+
 
 class ClientGone(Exception):
     """The client has left: nobody reads the answer."""
@@ -51,6 +54,7 @@ class _Ask:
     def __init__(self, bus: Bus, hub: RelayHub, wake: asyncio.Event) -> None:
         self.relay_id = secrets.token_bytes(16)
         self.accepted: Accepted | None = None
+        self.accepted_s = 0.0
         self.refused: Refused | None = None
         self.nobody = False
         self.abandoned = False
@@ -72,8 +76,12 @@ class _Ask:
 
     def close(self) -> None:
         """Stops listening; what still comes is answered with cancel by the hub."""
-        self.inbox.close()
         self._hub.close_receiver(self.receiver)
+        if self.abandoned and self.accepted is None and self.refused is None and not self.nobody:
+            # A router that accepts it only now has to be told: see `_on_payload`.
+            asyncio.get_running_loop().call_later(_LATE_ACCEPT_S, self.inbox.close)
+        else:
+            self.inbox.close()
 
     def _on_payload(self, payload: bytes) -> None:
         self.heard_s = time.monotonic()
@@ -87,6 +95,7 @@ class _Ask:
             return
         if isinstance(news, Accepted):
             self.accepted = news
+            self.accepted_s = self.heard_s
             if self.abandoned:
                 self._hub.send_control(news.router, relay.Cancel(self.relay_id, "abandoned"))
         elif isinstance(news, Refused):
@@ -113,7 +122,6 @@ class Pending:
         self._ask = _Ask(bus, hub, self._wake)
         self._earlier: _Ask | None = None
         self._ended = False
-        self.accepted_s = 0.0
 
     @property
     def window(self) -> Window | None:
@@ -125,6 +133,11 @@ class Pending:
     def accepted(self) -> bool:
         """Whether a router took it: then it has an outcome and a row."""
         return self._ask.accepted is not None
+
+    @property
+    def accepted_s(self) -> float:
+        """When it was taken, by the monotonic clock; 0 before."""
+        return self._ask.accepted_s
 
     def client_gone(self) -> None:
         """The client has left; whoever waits for a frame is told."""
@@ -233,7 +246,6 @@ class Pending:
                 return min(accept_by_s, self._deadline.at_s)
             self._ask_again()
             return now_s + ACCEPT_WITHIN_MS / 1000
-        self.accepted_s = self.accepted_s or ask.heard_s
         silent_at_s = ask.heard_s + ROUTER_SILENT_S
         if now_s >= silent_at_s:
             raise AskFailed(failure("service_unavailable", retry_after_ms=1_000))

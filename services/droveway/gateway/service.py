@@ -6,7 +6,7 @@ from typing import NamedTuple
 from droveway.gateway.app import Gateway
 from droveway.gateway.auth import Authenticator
 from droveway.gateway.doors.http import ChatDoor
-from droveway.gateway.exposition import ClientMetrics
+from droveway.gateway.exposition import ClientMetrics, EdgeMetrics
 from droveway.gateway.http_limits import HttpLimits
 from droveway.gateway.journal import Ledgers
 from droveway.gateway.server import serving
@@ -59,7 +59,7 @@ async def run(settings: GatewaySettings, stop: asyncio.Event, ready: Ready) -> N
         process.background(live.follow())
         try:
             async with serving(gateway, _limits(settings), settings.host, settings.port) as server:
-                process.gauges.add("http", server.statistics)
+                process.registry.register(EdgeMetrics(server.statistics))
                 ready("gateway", server.port)
                 await stop.wait()
                 process.checks["draining"] = lambda: "shutting down"
@@ -74,6 +74,9 @@ def _limits(settings: GatewaySettings) -> HttpLimits:
         max_connections=settings.max_connections,
         max_connections_per_address=settings.max_connections_per_address,
         max_body_bytes=settings.max_body_bytes,
+        connect_idle_s=settings.connect_idle_s,
+        body_base_s=settings.body_base_s,
+        body_min_bytes_per_s=settings.body_min_bytes_per_s,
         header_timeout_s=settings.header_timeout_s,
         keep_alive_idle_s=settings.keep_alive_idle_s,
         write_stall_s=settings.write_stall_s,

@@ -86,6 +86,11 @@ class Exchange:
         await self.start(status, answers.json_headers(body, headers))
         await self.write(body, last=True)
 
+    async def answer_empty(self, status: int) -> None:
+        """Sends a whole answer without a body."""
+        await self.start(status, [])
+        await self.write(b"", last=True)
+
     async def refuse(self, refusal: Refusal, status: int, headers: Headers) -> None:
         """Sends an error as the whole answer."""
         body = answers.error_body(refusal.failure, refusal.tried)

@@ -76,10 +76,14 @@ class ChatDoor:
             self.open_requests += 1
             try:
                 message = self._message(request, body, exchange, journal, key)
+                claim.outcome = "cancelled"  # however it is left from here on, it may have cost
                 await self._run(message, deadline, exchange, journal)
+                claim.outcome = journal.outcome
+            except Refusal:
+                claim.outcome = journal.outcome
+                raise
             finally:
                 self.open_requests -= 1
-                claim.outcome = journal.outcome
 
     def _checked(self, body: bytes, journal: Journal, key: Key) -> dict[str, Any]:
         try:
@@ -151,6 +155,8 @@ class ChatDoor:
         finally:
             watch.cancel()
             journal.accepted = pending.accepted
+            if pending.accepted:
+                journal.mark("accepted", pending.accepted_s)
             journal.window = pending.window
             pending.close()
             self.held_bytes -= message.body.size_bytes

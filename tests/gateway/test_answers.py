@@ -1,0 +1,135 @@
+import json
+
+import pytest
+
+from droveway.contracts.errors import CATALOGUE, ErrorCode, Failure, failure
+from droveway.contracts.inference import TriedTarget, Window
+from droveway.gateway.answers import duration, error_body, error_headers, start, window_headers
+
+
+@pytest.mark.parametrize(
+    ("occurrence", "expected"),
+    [
+        (
+            failure("invalid_api_key"),
+            '{"message":"Incorrect API key provided","type":"invalid_request_error",'
+            '"param":null,"code":"invalid_api_key"}',
+        ),
+        (
+            failure("rate_limit_exceeded", "Rate limit exceeded for model gpt-4.1"),
+            '{"message":"Rate limit exceeded for model gpt-4.1","type":"rate_limit_error",'
+            '"param":null,"code":"rate_limit_exceeded"}',
+        ),
+        (
+            failure("service_unavailable"),
+            '{"message":"The server is currently unavailable","type":"server_error",'
+            '"param":null,"code":"service_unavailable"}',
+        ),
+        (
+            failure("invalid_request", "`n` must be 1", param="n"),
+            '{"message":"`n` must be 1","type":"invalid_request_error","param":"n",'
+            '"code":"invalid_request"}',
+        ),
+        (
+            failure("provider_rejected", "no", type_="their_type", provider_code="their_code"),
+            '{"message":"no","type":"their_type","param":null,"code":"their_code"}',
+        ),
+    ],
+    ids=lambda value: value.code if isinstance(value, Failure) else "",
+)
+def test_an_error_has_openai_s_shape(occurrence: Failure, expected: str) -> None:
+    assert error_body(occurrence).decode() == f'{{"error":{expected}}}'
+
+
+def test_an_error_lists_the_targets_that_were_tried() -> None:
+    tried = [
+        TriedTarget(
+            attempt_id=bytes(16), target="a/m", code="provider_timeout", status=0, duration_ms=900
+        ),
+        TriedTarget(
+            attempt_id=bytes(16),
+            target="b/m",
+            code="provider_unavailable",
+            status=503,
+            duration_ms=12,
+        ),
+    ]
+    error = json.loads(error_body(failure("all_targets_failed"), tried))["error"]
+    assert error["details"] == [
+        {"target": "a/m", "code": "provider_timeout", "status": None, "duration_ms": 900},
+        {"target": "b/m", "code": "provider_unavailable", "status": 503, "duration_ms": 12},
+    ]
+
+
+def retried_by_openai_s_client(status: int) -> bool:
+    """Without a header of ours. Source: openai-python 3.54, `_should_retry`."""
+    return status in (408, 409, 429) or status >= 500
+
+
+@pytest.mark.parametrize("entry", CATALOGUE.values(), ids=CATALOGUE)
+def test_a_client_is_told_whether_and_when_to_retry(entry: ErrorCode) -> None:
+    headers = dict(error_headers(failure(entry.code)))
+    if entry.retry:
+        assert retried_by_openai_s_client(entry.status)
+        assert b"x-should-retry" not in headers
+    elif retried_by_openai_s_client(entry.status):
+        assert headers[b"x-should-retry"] == b"false"
+    told = entry.retry and entry.status in (429, 503)
+    assert headers.get(b"retry-after") == (b"1" if told else None)
+    assert headers.get(b"retry-after-ms") == (b"1000" if told else None)
+
+
+@pytest.mark.parametrize("entry", CATALOGUE.values(), ids=CATALOGUE)
+def test_a_401_says_how_to_authenticate(entry: ErrorCode) -> None:
+    header = dict(error_headers(failure(entry.code))).get(b"www-authenticate")
+    assert header == (b'Bearer realm="droveway"' if entry.status == 401 else None)
+
+
+@pytest.mark.parametrize(
+    ("wait_ms", "seconds"), [(0, b"0"), (1, b"1"), (1_000, b"1"), (1_001, b"2"), (60_918, b"61")]
+)
+def test_retry_after_is_never_shorter_than_the_wait(wait_ms: int, seconds: bytes) -> None:
+    headers = dict(error_headers(failure("rate_limit_exceeded", retry_after_ms=wait_ms)))
+    assert headers[b"retry-after"] == seconds
+    assert headers[b"retry-after-ms"] == b"%d" % wait_ms
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"),
+    [
+        (0, b"0ms"),
+        (120, b"120ms"),
+        (999, b"999ms"),
+        (1_000, b"1s"),
+        (1_500, b"1.5s"),
+        (12_345, b"12.345s"),
+        (59_999, b"59.999s"),
+        (60_000, b"1m0s"),
+        (90_500, b"1m30s"),
+        (360_000, b"6m0s"),
+        (3_599_999, b"1h0m0s"),
+        (3_661_000, b"1h1m1s"),
+        (86_400_000, b"24h0m0s"),
+    ],
+)
+def test_durations_are_written_as_openai_does(milliseconds: int, text: bytes) -> None:
+    assert duration(milliseconds) == text
+
+
+def test_the_window_of_the_tightest_limit_is_told() -> None:
+    window = Window(limit=60, remaining=59, reset_ms=360_000, window_ms=360_000)
+    assert window_headers(window) == [
+        (b"x-ratelimit-limit-requests", b"60"),
+        (b"x-ratelimit-remaining-requests", b"59"),
+        (b"x-ratelimit-reset-requests", b"6m0s"),
+    ]
+    assert window_headers(None) == []
+
+
+def test_every_answer_names_its_request() -> None:
+    message = start(200, [(b"a", b"b")], "req_1")
+    assert message["headers"] == [
+        (b"x-request-id", b"req_1"),
+        (b"openai-version", b"2020-10-01"),
+        (b"a", b"b"),
+    ]

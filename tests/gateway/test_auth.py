@@ -1,0 +1,181 @@
+from typing import Any
+
+import msgspec
+import pytest
+
+from droveway.contracts.config import Config, Key
+from droveway.gateway.auth import (
+    MAX_ADDRESSES,
+    MAX_KEY_BYTES,
+    Authenticator,
+    RawHeaders,
+    Throttle,
+    client_key,
+    may_use,
+)
+from droveway.gateway.refusal import Refusal
+from droveway.runtime.api_key import checksum, hash_key, make_key, parse_key
+from tests.support.nats import droveway_config
+
+KEY = make_key("test")
+ADDRESS = "192.0.2.1"
+
+
+def config_with(**fields: Any) -> Config:
+    key = Key(id=parse_key(KEY).id, sha256=hash_key(KEY), **fields)
+    return msgspec.structs.replace(droveway_config("http://127.0.0.1:9/v1"), keys=(key,))
+
+
+def authenticator(failed_logins_per_s: int = 1, **fields: Any) -> Authenticator:
+    authenticator = Authenticator(failed_logins_per_s)
+    authenticator.configure(config_with(**fields))
+    return authenticator
+
+
+def bearer(key: str = KEY) -> RawHeaders:
+    return [(b"authorization", f"Bearer {key}".encode())]
+
+
+def refused(authenticator: Authenticator, headers: RawHeaders, address: str = ADDRESS) -> str:
+    with pytest.raises(Refusal) as caught:
+        authenticator.authenticate(headers, address)
+    return caught.value.failure.code
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        bearer(),
+        [(b"authorization", f"  bearer   {KEY} \t".encode())],
+        [(b"x-api-key", f" {KEY}\t ".encode())],
+        [*bearer(), (b"x-api-key", KEY.encode())],
+    ],
+    ids=["bearer", "blanks", "x-api-key", "both the same"],
+)
+def test_a_key_is_known_however_it_is_sent(headers: RawHeaders) -> None:
+    assert authenticator().authenticate(headers, ADDRESS).id == parse_key(KEY).id
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [(b"authorization", b"")],
+        [(b"authorization", b"Bearer")],
+        [(b"authorization", KEY.encode())],
+        [(b"authorization", b"Basic " + KEY.encode())],
+        [(b"authorization", b"Basic x"), (b"x-api-key", KEY.encode())],
+        bearer() * 2,
+        [(b"x-api-key", KEY.encode())] * 2,
+        bearer(KEY[:-1]),
+        bearer(KEY.upper()),
+        bearer(hash_key(KEY)),
+        bearer(make_key("test")),
+        bearer(KEY + "x" * MAX_KEY_BYTES),
+    ],
+)
+def test_anything_else_is_an_incorrect_key(headers: RawHeaders) -> None:
+    assert refused(authenticator(), headers) == "invalid_api_key"
+
+
+def test_two_different_keys_are_a_conflict() -> None:
+    headers = [*bearer(), (b"x-api-key", b"other")]
+    assert refused(authenticator(), headers) == "conflicting_credentials"
+
+
+def test_a_key_longer_than_the_bound_counts_as_none() -> None:
+    assert client_key(bearer("k" * MAX_KEY_BYTES)) == b"k" * MAX_KEY_BYTES
+    assert client_key(bearer("k" * (MAX_KEY_BYTES + 1))) == b""
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"state": "not_activated"}, "key_not_activated"),
+        ({"state": "disabled"}, "key_disabled"),
+        ({"expires": "2026-01-01T00:00:00Z"}, "key_expired"),
+        ({"expires": "2026-01-01T00:00:00+14:00"}, "key_expired"),
+        ({"expires": "2026-01-01T00:00:00Z", "state": "disabled"}, "key_disabled"),
+    ],
+)
+def test_a_key_that_may_not_is_told_why(fields: dict[str, Any], code: str) -> None:
+    assert refused(authenticator(**fields), bearer()) == code
+
+
+def test_a_key_is_good_until_it_expires() -> None:
+    assert authenticator(expires="2999-01-01T00:00:00Z").authenticate(bearer(), ADDRESS)
+
+
+def test_a_key_that_the_configuration_dropped_is_refused_from_then_on() -> None:
+    one = authenticator()
+    one.authenticate(bearer(), ADDRESS)
+    one.configure(droveway_config("http://127.0.0.1:9/v1"))
+    assert refused(one, bearer()) == "invalid_api_key"
+
+
+def test_guessing_is_refused_per_address() -> None:
+    one = authenticator(failed_logins_per_s=1)
+    codes = [refused(one, bearer(f"guess-{number}")) for number in range(7)]
+    assert codes == ["invalid_api_key"] * 5 + ["too_many_failed_logins"] * 2
+    assert refused(one, bearer("guess"), "192.0.2.2") == "invalid_api_key"
+    assert one.statistics()._asdict() == {
+        "accepted": 0,
+        "rejected": 8,
+        "throttled_addresses": 2,
+    }
+
+
+def test_a_good_key_passes_from_an_address_that_guesses() -> None:
+    one = authenticator(failed_logins_per_s=1)
+    body = f"dw_test_{parse_key(KEY).id}_{'A' * 43}"
+    wrong_secret = f"{body}_{checksum(body)}"
+    for _ in range(5):
+        refused(one, bearer(wrong_secret))
+    assert refused(one, bearer(wrong_secret)) == "too_many_failed_logins"
+    assert one.authenticate(bearer(), ADDRESS)
+
+
+def test_a_disabled_key_is_no_guess() -> None:
+    one = authenticator(state="disabled")
+    assert {refused(one, bearer()) for _ in range(20)} == {"key_disabled"}
+
+
+def test_the_throttle_leaks_at_its_rate() -> None:
+    throttle = Throttle(per_s=2)
+    for _ in range(9):
+        throttle.count(ADDRESS, 100.0)
+    assert not throttle.exceeded(ADDRESS, 100.0)
+    throttle.count(ADDRESS, 100.0)
+    assert throttle.exceeded(ADDRESS, 100.0)
+    assert throttle.exceeded(ADDRESS, 100.49)
+    assert not throttle.exceeded(ADDRESS, 100.5)
+    throttle.count(ADDRESS, 100.5)
+    assert throttle.exceeded(ADDRESS, 100.5)
+    assert not throttle.exceeded(ADDRESS, 200.0)
+
+
+def test_the_throttle_forgets_the_address_that_was_quiet_longest() -> None:
+    throttle = Throttle(per_s=1)
+    for number in range(MAX_ADDRESSES):
+        throttle.count(f"address-{number}", 0.0)
+    for _ in range(5):
+        throttle.count("address-0", 0.0)
+    throttle.count("one-more", 0.0)
+    assert throttle.addresses == MAX_ADDRESSES
+    assert throttle.exceeded("address-0", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "model", "may"),
+    [
+        (("*",), "any", True),
+        ((), "any", False),
+        (("gpt-4.1",), "gpt-4.1", True),
+        (("gpt-4.1",), "gpt-4.1-mini", False),
+        (("gpt-*", "o3"), "gpt-5", True),
+        (("gpt-*", "o3"), "o3-mini", False),
+        (("gpt-*",), "GPT-5", False),
+    ],
+)
+def test_a_key_may_use_what_its_models_say(allowed: tuple[str, ...], model: str, may: bool) -> None:
+    assert may_use(config_with(models=allowed).keys[0], model) is may
