@@ -14,8 +14,13 @@ _JSON = (b"content-type", b"application/json")
 _BASE = ((b"openai-version", b"2020-10-01"),)
 
 
-def error_body(occurrence: Failure, tried: Iterable[TriedTarget] = ()) -> bytes:
-    """`{"error": {...}}`; what each target did stands in `details`."""
+def error_body(
+    occurrence: Failure, tried: Iterable[TriedTarget] = (), request_id: str = ""
+) -> bytes:
+    """`{"error": {...}}`; what each target did stands in `details`.
+
+    `request_id` is for errors told in a stream, where no header can carry it.
+    """
     entry = CATALOGUE[occurrence.code]
     error: dict[str, Any] = {
         "message": occurrence.message or entry.message,
@@ -34,6 +39,8 @@ def error_body(occurrence: Failure, tried: Iterable[TriedTarget] = ()) -> bytes:
     ]
     if details:
         error["details"] = details
+    if request_id:
+        error["request_id"] = request_id
     return msgspec.json.encode({"error": error})
 
 

@@ -49,7 +49,7 @@ async def run(settings: GatewaySettings, stop: asyncio.Event, ready: Ready) -> N
             "door",
             lambda: DoorStatistics(
                 chat.open_requests, settings.max_open_requests,
-                chat.held_bytes, settings.max_held_bytes,
+                chat.held.used_bytes, settings.max_held_bytes,
             ),
         )  # fmt: skip
         process.checks["usage"] = lambda: "no row can be recorded" if spool.full else ""

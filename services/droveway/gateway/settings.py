@@ -23,7 +23,8 @@ class GatewaySettings(DrainingSettings, frozen=True, kw_only=True):
     max_open_requests: Count = 2_000
     """Requests in flight; beyond it 503 `overloaded`."""
     max_held_bytes: Count = 512 * 1024 * 1024
-    """Large request bodies held for callers to pull; beyond it 503 `overloaded`."""
+    """Request bodies in memory, from their first byte to the answer's end; beyond it 503
+    `overloaded`."""
     spool_rows: Count = 10_000
     """Usage rows that may wait for JetStream; when full 503 `ledger_unavailable`."""
     failed_logins_per_s: Count = 20

@@ -49,23 +49,26 @@ class Exchange:
         if (self.header(b"content-encoding") or b"").strip().lower() not in _NOT_COMPRESSED:
             raise refuse("unsupported_media_type")
 
-    async def body(self) -> bytes:
+    async def body(self, hold: Callable[[int], None]) -> bytes:
         """The whole body; the HTTP server holds its bounds of size and time.
+
+        Args:
+            hold: Told of each piece's size in bytes before the next is read; may refuse.
 
         Raises:
             ClientGone: The client left in the middle.
+            Refusal: From `hold`.
         """
-        message = await self._receive()
-        if message["type"] == "http.request" and not message.get("more_body", False):
-            return bytes(message.get("body", b""))
         pieces: list[bytes] = []
         while True:
+            message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ClientGone
-            pieces.append(message.get("body", b""))
+            piece: bytes = message.get("body", b"")
+            hold(len(piece))
+            pieces.append(piece)
             if not message.get("more_body", False):
                 return b"".join(pieces)
-            message = await self._receive()
 
     async def wait_gone(self) -> None:
         """Returns when the client has left."""
@@ -98,4 +101,6 @@ class Exchange:
 
     async def in_band(self, refusal: Refusal) -> None:
         """Tells an error in a stream that has begun; the body stays without its last chunk."""
-        await self.write(sse.frame([answers.error_body(refusal.failure, refusal.tried)]))
+        await self.write(
+            sse.frame([answers.error_body(refusal.failure, refusal.tried, self.request_id)])
+        )

@@ -10,10 +10,10 @@ from droveway.contracts.config import Key
 from droveway.contracts.errors import failure
 from droveway.contracts.inference import Body, InferenceRequested, Needs
 from droveway.dialects import openai_chat
-from droveway.gateway import answers, sse
-from droveway.gateway.answers import Headers
 from droveway.gateway.auth import may_use
+from droveway.gateway.doors.answering import answer_stream, answer_whole
 from droveway.gateway.doors.exchange import Exchange
+from droveway.gateway.doors.held import HeldBytes
 from droveway.gateway.idempotency import Idempotency
 from droveway.gateway.journal import Journal
 from droveway.gateway.json_caps import BadRequest, JsonCaps, check_chat_request, read_json_object
@@ -26,7 +26,6 @@ from droveway.runtime.deadline import Deadline
 from droveway.runtime.relay import RelayHub
 from droveway.runtime.spool import Spool
 
-_COMPLETIONS = "chat.completions"
 _CLIENT_SHARE = 0.4
 """Of the time-out that a client announces: what one attempt may take to its first token."""
 _MAX_TIMEOUT_S = 86_400.0
@@ -53,7 +52,7 @@ class ChatDoor:
         self._idempotency = Idempotency(bus, settings.request_timeout_s)
         self._caps = JsonCaps()
         self.open_requests = 0
-        self.held_bytes = 0
+        self.held = HeldBytes(settings.max_held_bytes)
 
     async def serve(self, exchange: Exchange, journal: Journal, key: Key) -> None:
         """Answers one request.
@@ -65,8 +64,20 @@ class ChatDoor:
         exchange.check_json()
         token = self._idempotency.token(exchange.raw_headers)
         deadline = Deadline.after_ms(self._timeout_s(exchange) * 1000)
-        body = await exchange.body()
-        journal.mark("body")
+        with self.held.share() as share:
+            body = await exchange.body(share.grow)
+            journal.mark("body")
+            await self._serve_body(body, token, deadline, exchange, journal, key)
+
+    async def _serve_body(
+        self,
+        body: bytes,
+        token: bytes | None,
+        deadline: Deadline,
+        exchange: Exchange,
+        journal: Journal,
+        key: Key,
+    ) -> None:
         request = self._checked(body, journal, key)
         if self._spool.full:
             raise refuse("ledger_unavailable")
@@ -127,8 +138,6 @@ class ChatDoor:
         """The body in the message, or kept here for the caller to pull."""
         if len(body) <= relay.INLINE_BYTES:
             return Body(size_bytes=len(body), inline=body)
-        if self.held_bytes + len(body) > self._settings.max_held_bytes:
-            raise refuse("overloaded")
         relay_id = self._hub.offer(body)
         return Body(size_bytes=len(body), pull_from=self._bus.instance, relay_id=relay_id)
 
@@ -140,15 +149,14 @@ class ChatDoor:
         journal: Journal,
     ) -> None:
         pending = Pending(self._bus, self._hub, message, deadline)
-        self.held_bytes += message.body.size_bytes
         watch = self._tasks.create_task(_watch(exchange, pending))
         try:
             pending.publish()
             journal.mark("enqueued")
             if message.stream:
-                await self._stream(pending, exchange, journal)
+                await answer_stream(pending, self._settings.first_comment_s, exchange, journal)
             else:
-                await self._whole(pending, deadline, exchange, journal)
+                await answer_whole(pending, deadline, exchange, journal)
         except AskFailed as error:
             journal.attempts = max(journal.attempts, len(error.tried))
             raise Refusal(error.failure, error.tried) from None
@@ -159,58 +167,6 @@ class ChatDoor:
                 journal.mark("accepted", pending.accepted_s)
             journal.window = pending.window
             pending.close()
-            self.held_bytes -= message.body.size_bytes
-
-    async def _whole(
-        self, pending: Pending, deadline: Deadline, exchange: Exchange, journal: Journal
-    ) -> None:
-        frame = await pending.first(deadline.remaining_s() + 1)
-        pieces: list[bytes] = []
-        while not isinstance(frame, relay.Completed):
-            if isinstance(frame, relay.Interrupted):
-                journal.end(frame)
-                raise Refusal(frame.failure)
-            if frame is not None:
-                journal.saw(frame.origin)
-                pieces.extend(frame.events)
-            frame = await pending.next(deadline.remaining_s() + 1)
-        journal.saw(frame.origin)
-        journal.end(frame)
-        body = b"".join((*pieces, frame.body))
-        journal.answer_bytes, journal.events = len(body), 1
-        journal.status = 200
-        headers = [*_served_headers(journal, pending), *_usage_headers(frame.usage)]
-        journal.mark("first_byte")
-        await exchange.answer(200, body, headers)
-
-    async def _stream(self, pending: Pending, exchange: Exchange, journal: Journal) -> None:
-        patience_s = self._settings.first_comment_s
-        frame = await pending.first(patience_s)
-        if isinstance(frame, relay.Interrupted):
-            journal.end(frame)
-            raise Refusal(frame.failure)
-        journal.status = 200
-        if frame is None:
-            await exchange.start(200, [*sse.HEADERS, *answers.window_headers(pending.window)])
-            while frame is None:
-                await exchange.write(sse.KEEP_ALIVE)
-                frame = await pending.first(patience_s)
-        else:
-            journal.saw(_origin(frame))
-            await exchange.start(200, [*sse.HEADERS, *_served_headers(journal, pending)])
-        while True:
-            data, terminal = _gather(frame, pending, journal) if frame else (sse.KEEP_ALIVE, None)
-            if isinstance(terminal, relay.Interrupted):
-                journal.end(terminal)
-                await exchange.write(data + sse.frame([answers.error_body(terminal.failure)]))
-                return  # the body stays without its last chunk: no client takes it for whole
-            if terminal is not None:
-                journal.end(terminal)
-                await exchange.write(data + sse.DONE, last=True)
-                return
-            await exchange.write(data)
-            journal.mark("first_byte")
-            frame = await pending.next(patience_s)
 
     def _timeout_s(self, exchange: Exchange) -> float:
         asked = _seconds(exchange.text(b"x-request-timeout"))
@@ -223,60 +179,10 @@ class ChatDoor:
         return allowed if announced is None else min(allowed, _CLIENT_SHARE * announced)
 
 
-def _gather(
-    frame: relay.Frame, pending: Pending, journal: Journal
-) -> tuple[bytes, relay.Completed | relay.Interrupted | None]:
-    """All frames that are there, as one write, and the terminal if it is among them."""
-    pieces: list[bytes] = []
-    ready: relay.Frame | None = frame
-    terminal: relay.Completed | relay.Interrupted | None = None
-    while ready is not None:
-        if not isinstance(ready, relay.Chunk):
-            terminal = ready
-            break
-        if ready.origin is not None:
-            journal.saw(ready.origin)
-        pieces.append(sse.frame(ready.events))
-        journal.events += len(ready.events)
-        ready = pending.next_ready()
-    data = b"".join(pieces)
-    journal.answer_bytes += len(data)
-    return data, terminal
-
-
 async def _watch(exchange: Exchange, pending: Pending) -> None:
     """Tells the pending request when its client leaves, in both modes."""
     await exchange.wait_gone()
     pending.client_gone()
-
-
-def _origin(frame: relay.Frame) -> relay.Origin | None:
-    return None if isinstance(frame, relay.Interrupted) else frame.origin
-
-
-def _served_headers(journal: Journal, pending: Pending) -> Headers:
-    headers = answers.window_headers(pending.window)
-    elapsed_us = journal.elapsed_us()
-    headers.append((b"openai-processing-ms", b"%d" % (elapsed_us // 1000)))
-    headers.append((b"x-droveway-trace-id", journal.span.trace_id.hex().encode()))
-    if (origin := journal.origin) is not None:
-        overhead_us = max(0, elapsed_us - origin.upstream_us)
-        headers += [
-            (b"x-droveway-provider", origin.provider.encode()),
-            (b"x-droveway-model", _header_value(origin.model)),
-            (b"x-droveway-attempts", b"%d" % origin.attempt),
-            (b"x-droveway-overhead-ms", b"%.2f" % (overhead_us / 1000)),
-        ]
-    return headers
-
-
-def _usage_headers(usage: relay.Usage) -> Headers:
-    return [(b"x-droveway-cached-tokens", b"%d" % usage.cache_read_tokens)]
-
-
-def _header_value(text: str) -> bytes:
-    """A provider's words as a header value: printable ASCII, bounded."""
-    return "".join(c if " " <= c <= "~" else "?" for c in text[:200]).encode()
 
 
 def _seconds(text: str | None) -> float | None:
