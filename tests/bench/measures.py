@@ -1,0 +1,155 @@
+"""The measures, each a function from a running world to figures.
+
+Loads on all targets are interleaved within each round, so that a slow minute of the machine hits
+all of them; a figure is the median over the rounds. Latencies are told as what a gateway adds to
+the mock's own in the same round.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+
+from tests.bench.figures import Figure, Rounds, median_of, percentile, split_cpu, times
+from tests.bench.limiter import decisions
+from tests.bench.reference import client_cost_us
+from tests.bench.streams import first_token, slow_streams, streams_paced, streams_unpaced
+from tests.bench.targets import Target
+from tests.bench.world import Sample, World, memory_kib
+
+_OPEN_LOOP_PER_S = 100
+_SATURATING = 32
+_KIB_PER_MB = 1e6 / 1024
+
+
+def latency_alone(world: World) -> list[Figure]:
+    """One request at a time."""
+
+    def take(target: Target) -> Sample | None:
+        return world.load(target, "mock", connections=1, duration_s=1.2)
+
+    return _added(world, take, "at 1 in flight", "≤ 1.0 (0.7)", "")
+
+
+def latency_open_loop(world: World) -> list[Figure]:
+    """A hundred requests a second, however long answers take."""
+
+    def take(target: Target) -> Sample | None:
+        return world.load(target, "mock", connections=4, per_s=_OPEN_LOOP_PER_S, duration_s=3)
+
+    return _added(world, take, "at 100 req/s, open loop", "", "≤ 4 (3)")
+
+
+def _added(
+    world: World,
+    take: Callable[[Target], Sample | None],
+    where: str,
+    target_p50: str,
+    target_p99: str,
+) -> list[Figure]:
+    p50: Rounds = defaultdict(list)
+    p99: Rounds = defaultdict(list)
+    for _ in range(world.rounds):
+        if (floor := take(world.direct)) is None:
+            break
+        own50, own99 = (percentile(floor.outcome.latencies_ms, each) for each in (50, 99))
+        p50[world.direct.name].append(own50)
+        p99[world.direct.name].append(own99)
+        for target in world.through:
+            if (sample := take(target)) is not None and sample.outcome.latencies_ms:
+                latencies_ms = sample.outcome.latencies_ms
+                p50[target.name].append(percentile(latencies_ms, 50) - own50)
+                p99[target.name].append(percentile(latencies_ms, 99) - own99)
+    return [
+        median_of(f"added latency p50 {where}, ms", p50, target=target_p50, digits=2),
+        median_of(f"added latency p99 {where}, ms", p99, target=target_p99, digits=2),
+    ]
+
+
+def saturation(world: World) -> list[Figure]:
+    """As many requests as 32 connections bring through."""
+    per_s: Rounds = defaultdict(list)
+    cost_us: Rounds = defaultdict(list)
+    parts: dict[str, dict[str, float]] = {}
+    for _ in range(world.rounds):
+        for target in world.targets:
+            sample = world.load(target, "mock", connections=_SATURATING, duration_s=2.5)
+            if sample is None:
+                continue
+            per_s[target.name].append(sample.outcome.answers / sample.outcome.counted_s)
+            if target.services:
+                split = split_cpu(sample.cpu_us, sample.outcome.all_answers)
+                cost_us[target.name].append(sum(split.values()))
+                parts[target.name] = split
+    rate = median_of("req/s at 32 in flight", per_s)
+    return [
+        rate,
+        times(rate, "req/s: Droveway's as a multiple of this", "≥ 1.2 portkey, ≥ 9 litellm 2"),
+        median_of(
+            "CPU µs per request at 32 in flight", cost_us, target="≤ 480 (360)", by_service=parts
+        ),
+    ]
+
+
+def limiter(world: World) -> list[Figure]:
+    """One decision over six limits, asked over the bus as the router asks."""
+    if world.deployed is None or world.left_s() < 10:
+        return []
+    found = decisions(world.deployed, seconds=2 * world.scale)
+    who = world.deployed.target.name
+    return [
+        Figure(
+            name="limiter: decision with six limits, round trip p50 at 1 in flight, µs",
+            target="≤ 250",
+            values={who: found.p50_us},
+        ),
+        Figure(
+            name="limiter: decisions/s per core, 64 in flight",
+            target="≥ 20,000 (35,000)",
+            values={who: found.per_core_s},
+        ),
+    ]
+
+
+def reference(world: World) -> list[Figure]:
+    """A known client's cost: tells how fast the machine is now, compared with another run's."""
+    costs = {count: client_cost_us(world.direct, count) for count in (1, _SATURATING)}
+    return [
+        Figure(
+            name=f"reference: CPU µs of an aiohttp POST to the mock, {count} in flight",
+            target="61 when targets were set" if count == 1 else "",
+            values={world.direct.name: cost_us},
+        )
+        for count, cost_us in costs.items()
+    ]
+
+
+def memory(world: World) -> list[Figure]:
+    """Memory after the start and after everything else; comes last."""
+    loaded = {target.name: memory_kib(target) for target in world.through}
+    return [
+        _memory("memory (PSS) before any request, MB", "", world.idle_kib),
+        _memory("memory (PSS) after this run, MB", "≤ 330, one process ≤ 150", loaded),
+    ]
+
+
+def _memory(name: str, target: str, kib: Mapping[str, Mapping[str, int]]) -> Figure:
+    split = {
+        who: {service: one / _KIB_PER_MB for service, one in parts.items()}
+        for who, parts in kib.items()
+    }
+    values = {who: sum(parts.values()) for who, parts in split.items()}
+    return Figure(name=name, target=target, values=values, by_service=split)
+
+
+MEASURES: dict[str, Callable[[World], list[Figure]]] = {
+    "reference": reference,
+    "latency": latency_alone,
+    "open-loop": latency_open_loop,
+    "saturation": saturation,
+    "unpaced": streams_unpaced,
+    "paced": streams_paced,
+    "first-token": first_token,
+    "limiter": limiter,
+    "slow-streams": slow_streams,
+    "memory": memory,
+}
+NOT_QUICK = frozenset({"slow-streams"})
