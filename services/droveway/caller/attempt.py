@@ -73,7 +73,7 @@ class AttemptRecord:
             attempt_id=call.attempt_id,
             attempt=call.attempt,
             provider=call.target.provider,
-            model=self.facts.model or call.target.model,
+            model=self.facts.model[:256] or call.target.model,
             router_us=max(0, call.routed_ns - call.received_ns) // 1000,
             upstream_us=max(0, int((self._last_token_s - self._sent_s) * 1e6)),
         )

@@ -20,8 +20,11 @@ from droveway.dialects import openai_chat
 from droveway.runtime.relay import Sender
 
 MAX_ERROR_BYTES = 256 * 1024
+MAX_EVENT_BYTES = 768 * 1024
+"""One event is at least one message of the bus, whose `max_payload` is 1 MiB by default."""
 MAX_HELD_BYTES = 1024 * 1024
 """Events before the first content that are held back; a provider that sends more is refused."""
+_BOM = b"\xef\xbb\xbf"
 _HEADERS = ((b"content-type", b"application/json"), (b"user-agent", b"droveway"))
 
 
@@ -67,7 +70,10 @@ class UpstreamCall:
         """
         record, call = self._record, self._call
         record.input_estimate_tokens = len(body) // 4
-        payload = openai_chat.upstream_body(body, call.target.model, stream=call.stream)
+        try:
+            payload = openai_chat.upstream_body(body, call.target.model, stream=call.stream)
+        except msgspec.DecodeError as error:  # doors check bodies, so only a foreign one gets here
+            raise CallFailed(failure("invalid_json", str(error)[:200])) from None
         headers = list(_HEADERS)
         secret = self._upstream.secrets.get(call.target.credential)
         if secret:
@@ -108,7 +114,7 @@ class UpstreamCall:
 
     async def _relay_whole(self, response: UpstreamResponse) -> None:
         record = self._record
-        body = (await response.read_all(self._max_answer_bytes)).strip()
+        body = (await response.read_all(self._max_answer_bytes)).removeprefix(_BOM).strip()
         if (problem := record.facts.read_body(body)) is not None:
             raise CallFailed(problem)
         record.token()
@@ -135,14 +141,22 @@ class UpstreamCall:
         except TimeoutError:
             pass  # set only once the finish reason had come
         if not facts.finished:
-            raise CallFailed(failure("stream_interrupted", "The provider ended without finishing"))
+            # Before commit nobody has seen anything of it, so another target may serve it.
+            code = "stream_interrupted" if self._record.committed else "provider_no_response"
+            raise CallFailed(failure(code, "The provider ended without finishing"))
         self._sender.complete(self._record.used(), facts.finish_reason)
 
     async def _relay_events(
         self, response: UpstreamResponse, after_finish: asyncio.Timeout
     ) -> None:
-        facts = self._record.facts
-        parser = SseParser(SseCaps(max_stream_bytes=self._max_answer_bytes))
+        facts, loop = self._record.facts, asyncio.get_running_loop()
+        parser = SseParser(
+            SseCaps(
+                max_stream_bytes=self._max_answer_bytes,
+                max_event_bytes=MAX_EVENT_BYTES,
+                max_line_bytes=MAX_EVENT_BYTES,
+            )
+        )
         async for data in response.chunks():
             events: list[bytes] = []
             done = False
@@ -152,13 +166,13 @@ class UpstreamCall:
                 if done or (problem := self._take(event.data, events)) is not None:
                     break
             if events:
+                after_finish.reschedule(None)  # a slow client isn't the provider's fault
                 await self._forward(events, response)
             if problem is not None:
                 raise CallFailed(problem)
             if done:
                 return
             if facts.finished and after_finish.when() is None:
-                loop = asyncio.get_running_loop()
                 after_finish.reschedule(loop.time() + self._after_finish_s)
 
     async def _not_a_stream(self, response: UpstreamResponse) -> None:
@@ -182,28 +196,37 @@ class UpstreamCall:
         if facts.has_content:
             record.token()
             self._has_content = True
-        if not self._call.include_usage:
-            if facts.only_usage:
-                return None
-            if facts.has_null_usage:
-                data = openai_chat.without_null_usage(data)
-        events.append(data)
+        if facts.says_nothing or (facts.only_usage and not self._call.include_usage):
+            return None
+        events.append(data if self._call.include_usage else openai_chat.without_usage(data))
         return None
 
     async def _forward(self, events: list[bytes], response: UpstreamResponse) -> None:
         """Relays what one read brought; before the first content it is held back."""
         if self._record.committed:
-            await self._sender.send(tuple(events))
+            await self._send(events)
             return
         self._held.extend(events)
         self._held_bytes += sum(map(len, events))
         if self._has_content:
             response.first_token_seen()
             self._commit()
-            held, self._held = tuple(self._held), []
-            await self._sender.send(held, self._record.origin())
+            held, self._held = self._held, []
+            await self._send(held, self._record.origin())
         elif self._held_bytes > MAX_HELD_BYTES:
             raise CallFailed(failure("bad_upstream", "Too much before the first content"))
+
+    async def _send(self, events: list[bytes], origin: relay.Origin | None = None) -> None:
+        """Relays events as one frame, or as several where one would be too large for the bus."""
+        frame: list[bytes] = []
+        size_bytes = 0
+        for event in events:
+            if frame and size_bytes + len(event) > relay.INLINE_BYTES:
+                await self._sender.send(tuple(frame), origin)
+                frame, size_bytes, origin = [], 0, None
+            frame.append(event)
+            size_bytes += len(event)
+        await self._sender.send(tuple(frame), origin)
 
     def _commit(self) -> None:
         self._record.committed = True

@@ -50,6 +50,8 @@ def resolve(
             value = Path(reference.removeprefix("file:")).read_text()
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"{place}: {reference}: {error}") from None
+        if not value.strip():
+            raise SettingsError(f"{place}: {reference} is empty; write the key into it")
     value = value.strip()
     if not value.isascii() or not value.isprintable() or " " in value:
         raise SettingsError(f"{place}: the key has characters that no header may carry")

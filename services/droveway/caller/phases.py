@@ -24,7 +24,7 @@ from droveway.runtime.settings import Seconds
 class Phases(msgspec.Struct, frozen=True, kw_only=True):
     """Time limits of one call, in seconds; each expiry is an error of its own.
 
-    Source: reliability.md A.8.
+    Source: docs/architecture.md, "Calling a provider".
     """
 
     pool_wait_s: Seconds = 2.0

@@ -57,6 +57,7 @@ async def run(settings: CallerSettings, stop: asyncio.Event, ready: Ready) -> No
         ready("caller", 0)
         await stop.wait()
         subscription.close()
+        await process.bus.settle()  # what was on its way here has come: no message is lost
         await consumer.drain(settings.drain_s)
         await spool.drain(SPOOL_DRAIN_S)
 

@@ -6,7 +6,7 @@ U+2028, U+2029 and U+0085, and none of them bounds what an endless line may cost
     bytes as they come ──▶ BOM off ──▶ CR, CRLF become LF ──▶ whole blocks ──▶ events
                                                                 └── the rest waits for more bytes
 
-Source: WHATWG HTML, 9.2.6 "Interpreting an event stream" (2026-10); reliability.md 0.9, C 40-44.
+Source: WHATWG HTML, 9.2.6 "Interpreting an event stream" (2026-10).
 """
 
 import msgspec

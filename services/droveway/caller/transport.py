@@ -10,7 +10,7 @@ Only idempotent methods are tried again by aiohttp itself, once, on a kept conne
 dead. A POST on such a connection is `SendFailed` with nothing sent where the peer's close was seen
 in time, else `NoResponse`: nobody can know whether the provider has begun.
 
-Source: architecture.md 9; RFC 9112 9.3.1 and 9.6.
+Source: ADR-0005; docs/architecture.md, "Calling a provider"; RFC 9112 9.3.1 and 9.6.
 """
 
 import asyncio

@@ -27,6 +27,7 @@ NEVER_FORWARDED = frozenset(
 _Raw = msgspec.Raw
 _ABSENT = msgspec.Raw()
 _NOTHING = (b"", b"null", b'""', b"[]")
+_NULL_USAGE = b',"usage":null}'
 _CHARS_PER_TOKEN = 4
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -97,7 +98,8 @@ class EventFacts(NamedTuple):
     """The closing usage event, which goes only to clients that asked for it."""
     failure: Failure | None
     """The provider's own error, told in band."""
-    has_null_usage: bool
+    says_nothing: bool
+    """It repeats that choices have finished: a second terminal, which no client should see."""
 
 
 class AnswerFacts:
@@ -144,9 +146,13 @@ class AnswerFacts:
         chunk = _answers.decode(data)
         if chunk.error is not _ABSENT and bytes(chunk.error) not in _NOTHING:
             return EventFacts(False, False, failure_in_band(data), False)
+        was_finished = self.finished
         has_content = self._read(chunk)
-        only_usage = chunk.usage is not None and not chunk.choices
-        return EventFacts(has_content, only_usage, None, chunk.usage is None)
+        choices = chunk.choices or []
+        only_usage = chunk.usage is not None and not choices
+        finishes = bool(choices) and all(choice.finish_reason for choice in choices)
+        says_nothing = was_finished and finishes and not has_content and chunk.usage is None
+        return EventFacts(has_content, only_usage, None, says_nothing)
 
     def read_body(self, body: bytes) -> Failure | None:
         """Takes in a whole answer; the failure when it isn't one."""
@@ -171,11 +177,13 @@ class AnswerFacts:
             if part is not None and (size := _content_bytes(part)):
                 has_content = True
                 self.content_bytes += size
+            if index in self._finished:
+                continue
             if choice.finish_reason:
                 self._finished[index] = choice.finish_reason
                 self._open.discard(index)
                 has_content = True
-            elif index not in self._finished:
+            else:
                 self._open.add(index)
         if answer.usage is not None:
             self.usage = _usage(answer.usage)
@@ -207,16 +215,16 @@ def upstream_body(body: bytes, model: str, *, stream: bool) -> bytes:
     return msgspec.json.encode(fields)
 
 
-def without_null_usage(data: bytes) -> bytes:
-    """The event as a client sees it that didn't ask for usage: without `"usage": null`.
-
-    The bytes searched for can't stand inside a JSON string, where quotes are escaped.
-    """
-    for pattern in (b',"usage":null', b', "usage": null', b',"usage": null'):
-        at = data.rfind(pattern)
-        if at >= 0:
-            return data[:at] + data[at + len(pattern) :]
-    return data
+def without_usage(data: bytes) -> bytes:
+    """The event as a client sees it that didn't ask for usage: without that key."""
+    if data.endswith(_NULL_USAGE):  # the brace is the event's own, so the key is too
+        return data[: -len(_NULL_USAGE)] + b"}"
+    if b'"usage"' not in data:
+        return data
+    fields = _fields.decode(data)
+    if fields.pop("usage", None) is None:
+        return data
+    return msgspec.json.encode(fields)
 
 
 def failure_in_band(data: bytes) -> Failure:
@@ -238,7 +246,8 @@ def error_parts(body: bytes) -> tuple[str, str, str, str | None]:
     match envelope.error:
         case _ErrorBody() as error:
             code = "" if error.code is None else str(error.code)
-            return _short(error.message), _short(error.type), _short(code), error.param
+            param = _short(error.param) or None
+            return _short(error.message), _short(error.type), _short(code), param
         case str() as message:
             return _short(message), "", "", None
         case None:
