@@ -1,6 +1,7 @@
 """One attempt as the router sees it: dispatched, then started, then failed or committed."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 
 import msgspec
@@ -13,18 +14,27 @@ from droveway.runtime.bus import Bus
 from droveway.runtime.errors import BusError
 from droveway.runtime.relay import RelayHub
 
+_MAX_NEWS = 8
+"""An honest caller sends two; of more only the latest count."""
+_LATE_START_S = 5.0
+"""How long an attempt that was given up still listens for a caller that starts it."""
+
 
 class Attempt:
-    """Publishes `CallRouted` and follows the caller's news; use as an async context manager."""
+    """Publishes `CallRouted` and follows the caller's news."""
 
     def __init__(self, bus: Bus, hub: RelayHub, call: dispatch.CallRouted, pool: str) -> None:
         self._bus = bus
         self._hub = hub
         self._call = call
         self._pool = pool
-        self._news: asyncio.Queue[dispatch.AttemptNews] = asyncio.Queue(maxsize=8)
+        self._news: deque[dispatch.AttemptNews] = deque(maxlen=_MAX_NEWS)
+        self._wake = asyncio.Event()
         self._unlink: Callable[[], None] | None = None
         self.caller = ""
+        self.lost = False
+        """The caller failed, not the target: it died, or none started the attempt in time."""
+        self._cancel_reason = ""
 
     async def run(self, start_within_s: float, within_s: float) -> dispatch.AttemptNews:
         """Waits for the attempt's end before commit, or for its commit.
@@ -39,48 +49,66 @@ class Attempt:
             )
             first = await self._next(start_within_s, "no caller has started it in time")
             if not isinstance(first, dispatch.Started):
+                self.lost = self.lost or bool(self._cancel_reason)
                 return first
-            self.caller = first.caller
             self._unlink = self._hub.link(first.caller, self._on_dead)
             return await self._next(within_s, "no token in time")
         except BusError as error:
             return self._failed(failure("service_unavailable", str(error)))
         finally:
-            inbox.close()
+            if self._cancel_reason and not self.caller:
+                # A caller that starts it only now has to be told: see `_on_news`.
+                asyncio.get_running_loop().call_later(_LATE_START_S, inbox.close)
+            else:
+                inbox.close()
             if self._unlink is not None:
                 self._unlink()
 
     def cancel(self, reason: str) -> None:
-        """Tells the caller that nobody wants this attempt any more."""
+        """Tells the caller, now or as soon as one has started it, that nobody wants it."""
+        self._cancel_reason = self._cancel_reason or reason
         if self.caller:
             self._hub.send_control(self.caller, Cancel(self._call.relay_id, reason))
 
     async def _next(self, within_s: float, otherwise: str) -> dispatch.AttemptNews:
-        try:
-            async with asyncio.timeout(within_s):
-                return await self._news.get()
-        except TimeoutError:
-            self.cancel(otherwise)
-            return self._failed(failure("provider_timeout", f"{otherwise} ({within_s:g} s)"))
+        if not self._news:
+            self._wake.clear()
+            alarm = asyncio.get_running_loop().call_later(within_s, self._wake.set)
+            try:
+                await self._wake.wait()
+            finally:
+                alarm.cancel()
+        if self._news:
+            return self._news.popleft()
+        self.cancel(otherwise)
+        return self._failed(failure("provider_timeout", f"{otherwise} ({within_s:g} s)"))
 
     def _on_news(self, payload: bytes) -> None:
         try:
             news = dispatch.news_decoder.decode(payload)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return
-        if news.attempt_id == self._call.attempt_id and not self._news.full():
-            self._news.put_nowait(news)
+        if news.attempt_id != self._call.attempt_id:
+            return
+        if isinstance(news, dispatch.Started):
+            self.caller = news.caller  # not only once `run` has read it: a cancel may come before
+            if self._cancel_reason:
+                self._hub.send_control(
+                    news.caller, Cancel(self._call.relay_id, self._cancel_reason)
+                )
+        self._push(news)
 
     def _on_nobody(self) -> None:
         text = f"No caller serves the pool {self._pool!r}"
         self._push(self._failed(failure("service_unavailable", text)))
 
     def _on_dead(self) -> None:
+        self.lost = True
         self._push(self._failed(failure("provider_no_response", "The caller's process is gone")))
 
     def _push(self, news: dispatch.AttemptNews) -> None:
-        if not self._news.full():
-            self._news.put_nowait(news)
+        self._news.append(news)
+        self._wake.set()
 
     def _failed(self, occurrence: Failure) -> dispatch.AttemptFailed:
         elsewhere = msgspec.structs.replace(occurrence, elsewhere=True)

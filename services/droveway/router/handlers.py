@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 import time
+from collections import deque
 
 from droveway.contracts import dispatch
 from droveway.contracts.admission import Denied
@@ -101,14 +102,15 @@ class Router:
             request_id=request.request_id, router=self._bus.instance, requests=decision.requests
         )
         self._owned.say(reply, owned.accepted)
-        candidates = self.table.candidates(route, request.model, self._dice)
+        candidates = deque(self.table.candidates(route, request.model, self._dice))
         limit = min(self._settings.max_attempts, request.attempts_left)
         failures: list[Failure] = []
-        for number, candidate in enumerate(candidates[:limit], start=1):
+        while candidates and owned.attempts < limit:
             if deadline.passed:
                 failures.append(failure("deadline_exceeded"))
                 break
-            owned.attempts = number
+            owned.attempts += 1
+            candidate = candidates.popleft()
             news = await self._try(request, reply, owned, journey, candidate, deadline)
             if isinstance(news, dispatch.Committed):
                 self._owned.counts["committed"] += 1
@@ -117,6 +119,8 @@ class Router:
             failures.append(_failure_of(news))
             if not failures[-1].elsewhere:
                 break
+            if owned.attempt is not None and owned.attempt.lost:
+                candidates.appendleft(candidate)  # another caller may reach the same target
         self._refuse(reply, journey, last_word(failures, journey.tried), decision.requests)
         return ""
 

@@ -8,14 +8,15 @@ def last_word(failures: list[Failure], tried: list[TriedTarget]) -> Failure:
     """One failure for all attempts.
 
     1. One attempt: its own failure.
-    2. All were rate limits: 429 with the earliest time at which one would pass.
-    3. All alike: that failure.
-    4. Else `all_targets_failed`, 503.
+    2. The last one ended the search (the client's own mistake, the deadline): that failure.
+    3. All were rate limits: 429 with the earliest time at which one would pass.
+    4. All alike: that failure.
+    5. Else `all_targets_failed`, 503.
     """
     if not failures:
         return failure("service_unavailable", "No target could be tried in time")
-    if len(failures) == 1:
-        return failures[0]
+    if len(failures) == 1 or not failures[-1].elsewhere:
+        return failures[-1]
     codes = {one.code for one in failures}
     if codes == {"provider_rate_limited"}:
         waits = [one.retry_after_ms for one in failures if one.retry_after_ms is not None]

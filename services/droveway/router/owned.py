@@ -52,6 +52,8 @@ class OwnedRequests:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._owned: dict[bytes, Owned] = {}
+        self._relay_of: dict[str, bytes] = {}
+        """The latest relay of each owned request."""
         self._commits: OrderedDict[bytes, str] = OrderedDict()
         self.hub: RelayHub = RelayHub(bus, self.cancel)
         self.counts = {"accepted": 0, "repeated": 0, "committed": 0, "refused": 0, "tried": 0}
@@ -64,14 +66,19 @@ class OwnedRequests:
             if known.accepted is not None:
                 self.say(known.reply, known.accepted)
             return None
+        if (earlier := self._relay_of.get(request_id)) is not None:
+            self.cancel(earlier, "asked again")  # its door has given that one up
         owned = Owned(request_id, reply, asyncio.current_task())
         self._owned[relay_id] = owned
+        self._relay_of[request_id] = relay_id
         self.counts["accepted"] += 1
         return owned
 
     def end(self, relay_id: bytes, committed_by: str) -> None:
         """Gives a request up; a caller that committed can still be told of a cancel."""
-        self._owned.pop(relay_id, None)
+        owned = self._owned.pop(relay_id, None)
+        if owned is not None and self._relay_of.get(owned.request_id) == relay_id:
+            del self._relay_of[owned.request_id]
         if committed_by:
             self._commits[relay_id] = committed_by
             if len(self._commits) > REMEMBERED_COMMITS:

@@ -40,4 +40,5 @@ async def run(settings: RouterSettings, stop: asyncio.Event, ready: Ready) -> No
         ready("router", 0)
         await stop.wait()
         subscription.close()
+        await process.bus.settle()  # what was on its way here has come: no message is lost
         await consumer.drain(settings.drain_s)
