@@ -28,3 +28,4 @@ async def run(settings: LimiterSettings, stop: asyncio.Event, ready: Ready) -> N
         ready("limiter", 0)
         await stop.wait()
         subscription.close()
+        await process.bus.settle()  # what was on its way here has come: no message is lost

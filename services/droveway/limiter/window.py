@@ -61,7 +61,8 @@ class SlidingWindow:
     def resized(self, limit: int) -> "SlidingWindow":
         """The same permits under another limit: a reloaded configuration forgets nothing."""
         other = SlidingWindow(limit, self.window_s)
-        other._counts = self._counts
+        # Copied: two limits of one length would otherwise count into each other.
+        other._counts = deque([part, count] for part, count in self._counts)
         other._used = self._used
         return other
 

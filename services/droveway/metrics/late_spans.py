@@ -7,6 +7,9 @@ from droveway.otel import names
 from droveway.otel.context import TraceContext, child, keep, parse_traceparent
 from droveway.otel.setup import Telemetry
 
+_ROOTS = {"chat.completions": names.SPAN_SERVER.format(method="POST", route="/v1/chat/completions")}
+"""Operations as rows name them: the root is called as it would have been if sampled."""
+
 
 class LateSpans:
     """Keeps attempts until their request's row comes; then decides."""
@@ -16,11 +19,15 @@ class LateSpans:
         self._slow_us = int(slow_s * 1e6)
         self._max_pending = max_pending
         self._attempts: OrderedDict[str, list[AttemptRecorded]] = OrderedDict()
+        self._built: OrderedDict[str, TraceContext] = OrderedDict()
 
     def saw_attempt(self, row: AttemptRecorded) -> None:
         """Keeps an unsampled attempt; a sampled one has left its spans already."""
         span = parse_traceparent(row.traceparent)
         if span is None or span.sampled:
+            return
+        if (root := self._built.get(row.request_id)) is not None:  # rows of two services can cross
+            self._record_attempt(row, span, root)
             return
         self._attempts.setdefault(row.request_id, []).append(row)
         if len(self._attempts) > self._max_pending:
@@ -39,30 +46,40 @@ class LateSpans:
     def _build(
         self, row: RequestRecorded, root: TraceContext, attempts: list[AttemptRecorded]
     ) -> None:
-        telemetry = self._telemetry
+        self._built[row.request_id] = root
+        if len(self._built) > self._max_pending:
+            self._built.popitem(last=False)
         for attempt in attempts:
             span = parse_traceparent(attempt.traceparent) or child(root)
-            telemetry.record(
-                name=names.SPAN_ATTEMPT.format(attempt=attempt.attempt),
-                kind="consumer",
-                context=keep(span),
-                parent=root,
-                start_ns=attempt.began_ns,
-                end_ns=attempt.began_ns + attempt.times.ended_us * 1000,
-                attributes={
-                    names.DROVEWAY_REQUEST_ID: attempt.request_id,
-                    names.DROVEWAY_ATTEMPT: attempt.attempt,
-                    names.DROVEWAY_TARGET: f"{attempt.provider}/{attempt.model}",
-                    names.DROVEWAY_OUTCOME: attempt.outcome,
-                    names.HTTP_RESPONSE_STATUS_CODE: attempt.status or None,
-                    names.GEN_AI_USAGE_INPUT_TOKENS: attempt.usage.input_tokens,
-                    names.GEN_AI_USAGE_OUTPUT_TOKENS: attempt.usage.output_tokens,
-                    names.ERROR_TYPE: attempt.code or None,
-                },
-                error=attempt.code or None,
-            )
-        telemetry.record(
-            name=row.operation,
+            self._record_attempt(attempt, span, root)
+        self._record_root(row, root)
+
+    def _record_attempt(
+        self, attempt: AttemptRecorded, span: TraceContext, root: TraceContext
+    ) -> None:
+        self._telemetry.record(
+            name=names.SPAN_ATTEMPT.format(attempt=attempt.attempt),
+            kind="consumer",
+            context=keep(span),
+            parent=root,
+            start_ns=attempt.began_ns,
+            end_ns=attempt.began_ns + attempt.times.ended_us * 1000,
+            attributes={
+                names.DROVEWAY_REQUEST_ID: attempt.request_id,
+                names.DROVEWAY_ATTEMPT: attempt.attempt,
+                names.DROVEWAY_TARGET: f"{attempt.provider}/{attempt.model}",
+                names.DROVEWAY_OUTCOME: attempt.outcome,
+                names.HTTP_RESPONSE_STATUS_CODE: attempt.status or None,
+                names.GEN_AI_USAGE_INPUT_TOKENS: attempt.usage.input_tokens,
+                names.GEN_AI_USAGE_OUTPUT_TOKENS: attempt.usage.output_tokens,
+                names.ERROR_TYPE: attempt.code or None,
+            },
+            error=attempt.code or None,
+        )
+
+    def _record_root(self, row: RequestRecorded, root: TraceContext) -> None:
+        self._telemetry.record(
+            name=_ROOTS.get(row.operation, row.operation),
             kind="server",
             context=root,
             parent=parse_traceparent(row.parent),

@@ -1,6 +1,7 @@
 """Prices as integers: nano-dollars per million tokens, resolved once per provider and model."""
 
 import logging
+from collections import OrderedDict
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -12,6 +13,10 @@ log = logging.getLogger(__name__)
 
 _NANO = 1_000_000_000
 _MILLION = 1_000_000
+
+
+MAX_RESOLVED = 4_096
+"""Models whose price is remembered; clients choose names where a route takes any."""
 
 
 class Rates(NamedTuple):
@@ -43,7 +48,7 @@ class PriceList:
             for provider in config.providers
             for model, price in provider.prices.items()
         }
-        self._resolved: dict[tuple[str, str], Rates | None] = {}
+        self._resolved: OrderedDict[tuple[str, str], Rates | None] = OrderedDict()
 
     def rates(self, provider: str, model: str) -> Rates | None:
         """The rates of a provider's model."""
@@ -54,6 +59,8 @@ class PriceList:
                 log_event(
                     log, "price_unknown", level=logging.WARNING, provider=provider, model=model
                 )
+            if len(self._resolved) > MAX_RESOLVED:
+                self._resolved.popitem(last=False)
         return self._resolved[key]
 
 
