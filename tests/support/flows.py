@@ -44,7 +44,7 @@ class Got(NamedTuple):
 
     @property
     def is_stream(self) -> bool:
-        return self.headers.get("content-type", "").startswith("text/event-stream")
+        return str(self.headers.get("content-type")).startswith("text/event-stream")
 
     @property
     def done(self) -> bool:
@@ -71,7 +71,7 @@ async def ask(client: httpx.AsyncClient, body: dict[str, Any], **options: Any) -
     async with client.stream("POST", CHAT, json=body, **options) as answer:
         try:
             async for piece in answer.aiter_raw():
-                pieces.append(piece)
+                pieces.append(piece)  # noqa: PERF401  those before a cut count
             whole = True
         except (httpx.RemoteProtocolError, httpx.ReadError):
             whole = False
