@@ -39,10 +39,13 @@ def usage_stream(max_bytes: int, replicas: int) -> dict[str, Any]:
 
 
 def usage_consumer(max_ack_pending: int) -> dict[str, Any]:
-    """The ledger's place in USAGE; survives restarts, redelivers what wasn't acknowledged."""
+    """The ledger's place in USAGE; survives restarts, redelivers what wasn't acknowledged.
+
+    An acknowledgement counts for all rows before it: one per batch is enough.
+    """
     return {
         "durable_name": USAGE_CONSUMER,
-        "ack_policy": "explicit",
+        "ack_policy": "all",
         "ack_wait": 30 * _SECOND_NS,
         "deliver_policy": "all",
         "max_ack_pending": max_ack_pending,

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, NoReturn
 
+from droveway.runtime.tuning import settle_in
+
 log = logging.getLogger(__name__)
 
 EX_CONFIG = 78
@@ -94,6 +96,7 @@ def _leave_the_parent(parent: int) -> None:
     os.dup2(null, 0)
     os.close(null)
     gc.enable()
+    settle_in()  # nats-server, too: the policy outlives exec
 
 
 def _die_with(parent: int) -> None:

@@ -1,5 +1,6 @@
 """What clients of the gateway saw, as Prometheus counters and histograms with bounded labels."""
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -12,6 +13,7 @@ _SECONDS = (
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 20, 30, 60, 120, 300,
 )  # fmt: skip
 OTHER = "other"
+_CHILDREN = 2_048
 
 
 class ClientMetrics:
@@ -38,16 +40,29 @@ class ClientMetrics:
         )
         self._models: set[str] = set()
         self._max_models = max_models
+        # prometheus_client builds and locks for each look-up of a child.
+        self._count = functools.lru_cache(_CHILDREN)(self._count_of)
+        self._times = functools.lru_cache(_CHILDREN)(self._times_of)
 
     def observe(
         self, status: int, destination: str, model: str, duration_s: float, first_s: float | None
     ) -> None:
         """Counts one ended request."""
         model = self._bounded(model)
-        self._requests.labels(str(status), destination, model).inc()
-        self._duration.labels(destination, model).observe(duration_s)
+        self._count(status, destination, model).inc()
+        duration, first = self._times(destination, model)
+        duration.observe(duration_s)
         if first_s is not None:
-            self._first_token.labels(destination, model).observe(first_s)
+            first.observe(first_s)
+
+    def _count_of(self, status: int, destination: str, model: str) -> Counter:
+        return self._requests.labels(str(status), destination, model)
+
+    def _times_of(self, destination: str, model: str) -> tuple[Histogram, Histogram]:
+        return (
+            self._duration.labels(destination, model),
+            self._first_token.labels(destination, model),
+        )
 
     def _bounded(self, model: str) -> str:
         if model in self._models:

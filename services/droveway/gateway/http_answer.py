@@ -27,13 +27,33 @@ class AnswerTransport(asyncio.Transport):
         self._write = write
         self._finish = finish
         self._is_closing = is_closing
+        self._holding = False
+        self._held = b""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send bytes under the connection's watch for readers that stall."""
-        self._write(bytes(data))
+        if not self._holding:
+            self._write(bytes(data))
+        elif self._held:
+            self._held += data
+            self.release()
+        else:
+            self._held = bytes(data)
+
+    def hold(self) -> None:
+        """Keep the next write and send it with the one after it: one segment, one system call."""
+        self._holding = True
+        asyncio.get_running_loop().call_soon(self.release)
+
+    def release(self) -> None:
+        """Send what is held; at the latest the loop's next turn does."""
+        held, self._held, self._holding = self._held, b"", False
+        if held:
+            self._write(held)
 
     def close(self) -> None:
         """End the connection so that the answer still arrives."""
+        self.release()
         self._finish()
 
     def is_closing(self) -> bool:
@@ -48,6 +68,7 @@ class Answer(RequestResponseCycle):
     is refused by its headers alone gets its 401 without one.
     """
 
+    transport: AnswerTransport
     _close_delimited = False
     _event_stream = False
     _between_events = True
@@ -60,10 +81,13 @@ class Answer(RequestResponseCycle):
         """Take one ASGI message; silently dropped once the client is gone."""
         if message["type"] == "http.response.start":
             self._prepare(message)
+            self.transport.hold()  # the head goes out with the first piece of the body
             return await super().send(message)
         body = message.get("body", b"") if message["type"] == "http.response.body" else b""
         if self._close_delimited:
             self.expected_content_length = len(body)
+        if not body:
+            self.transport.release()  # no second write may come, and the connection may close
         await super().send(message)
         if body:
             self._between_events = body.endswith(b"\n\n")

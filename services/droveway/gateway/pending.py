@@ -263,8 +263,9 @@ class Pending:
         self.publish()
 
     async def _wait(self, within_s: float) -> None:
+        """Until something has changed, or time is up; the caller looks which."""
+        alarm = asyncio.get_running_loop().call_later(within_s, self._wake.set)
         try:
-            async with asyncio.timeout(within_s):
-                await self._wake.wait()
-        except TimeoutError:
-            return
+            await self._wake.wait()
+        finally:
+            alarm.cancel()

@@ -20,7 +20,6 @@ _NEXT = f"$JS.API.CONSUMER.MSG.NEXT.{USAGE}.{USAGE_CONSUMER}"
 _EXPIRES_S = 5.0
 _RETRY_S = 1.0
 _ACK = b"+ACK"
-_TERM = b"+TERM"
 
 
 class FeedStatistics(NamedTuple):
@@ -45,6 +44,7 @@ class UsageFeed:
         self._on_row = on_row
         self._seen: OrderedDict[bytes | str, None] = OrderedDict()
         self._left = 0
+        self._ack = ""
         self._wake = asyncio.Event()
         self._answered = False
         self._rows = 0
@@ -106,14 +106,14 @@ class UsageFeed:
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             self._invalid += 1
             log_event(log, "bad_row", level=logging.ERROR, reason=str(error)[:200])
-            self._settle(ack, _TERM)
+            self._acknowledge(ack)
             return
         if self._is_new(row):
             self._rows += 1
             self._on_row(row)
         else:
             self._repeated += 1
-        self._settle(ack, _ACK)
+        self._acknowledge(ack)
 
     def _is_new(self, row: usage.Row) -> bool:
         key = row.attempt_id if isinstance(row, usage.AttemptRecorded) else row.request_id
@@ -124,8 +124,15 @@ class UsageFeed:
             self._seen.popitem(last=False)
         return True
 
-    def _settle(self, ack: str, verdict: bytes) -> None:
+    def _acknowledge(self, ack: str) -> None:
+        """Acknowledges this row and all before it, once per turn of the loop."""
+        if not self._ack:
+            asyncio.get_running_loop().call_soon(self._send_ack)
+        self._ack = ack
+
+    def _send_ack(self) -> None:
+        ack, self._ack = self._ack, ""
         try:
-            self._bus.publish(ack, verdict)
+            self._bus.publish(ack, _ACK)
         except BusError:
             return  # delivered again, and known then

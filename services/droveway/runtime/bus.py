@@ -1,6 +1,7 @@
 """The bus: publish, ask, answer and listen over NATS core, one inbox for the whole process."""
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
@@ -104,6 +105,8 @@ class Bus:
         self.instance = instance
         self._inboxes: dict[bytes, tuple[OnPayload, Callable[[], None]]] = {}
         self._waiting: set[asyncio.Future[bytes]] = set()
+        self._token_prefix = envelope.token()
+        self._tokens = itertools.count()
         self._beat_at = time.monotonic()
         self._connected_at = self._beat_at
         self._gone = asyncio.Event()
@@ -121,7 +124,7 @@ class Bus:
 
     def open_inbox(self, on_payload: OnPayload, on_no_responders: Callable[[], None]) -> Inbox:
         """A new reply subject; the callbacks run in the read loop and must not raise."""
-        token = envelope.token()
+        token = f"{self._token_prefix}{next(self._tokens):x}"
         key = token.encode()
         self._inboxes[key] = (on_payload, on_no_responders)
 
@@ -161,7 +164,12 @@ class Bus:
             NoAnswer: Nothing came within `timeout_s`, or the connection was lost meanwhile.
             Disconnected: There is no connection; nothing was sent.
         """
-        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[bytes] = loop.create_future()
+
+        def late() -> None:
+            if not future.done():
+                future.set_exception(NoAnswer(f"no answer on {subject} within {timeout_s} s"))
 
         def answer(data: bytes) -> None:
             if not future.done():
@@ -173,13 +181,12 @@ class Bus:
 
         inbox = self.open_inbox(answer, nobody)
         self._waiting.add(future)
+        alarm = loop.call_later(timeout_s, late)
         try:
             self._client.publish_now(subject, payload, inbox.subject, headers)
-            async with asyncio.timeout(timeout_s):
-                return await future
-        except TimeoutError:
-            raise NoAnswer(f"no answer on {subject} within {timeout_s} s") from None
+            return await future
         finally:
+            alarm.cancel()
             inbox.close()
             self._waiting.discard(future)
 

@@ -25,6 +25,7 @@ from droveway.runtime.bus import Bus, BusSettings
 from droveway.runtime.consumer import Consumer
 from droveway.runtime.errors import DrovewayError, SettingsError
 from droveway.runtime.gauges import Gauges
+from droveway.runtime.tuning import settle_in
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +116,7 @@ async def running(name: str, own: settings.ServiceSettings) -> AsyncIterator[Pro
 
 def main(name: str, kind: type[S], run: "Run[S]") -> None:
     """Runs one service as this process; exits 78 when a setting or the configuration is wrong."""
+    settle_in()
     try:
         own = settings.read(kind, name)
         style, level = _style(own.log_format), _level(own.log_level)

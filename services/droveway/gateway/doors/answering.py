@@ -67,6 +67,7 @@ async def answer_stream(
         await exchange.start(200, [*sse.HEADERS, *_served_headers(journal, pending)])
     while True:
         data, terminal = _gather(frame, pending, journal) if frame else (sse.KEEP_ALIVE, None)
+        journal.mark("first_byte")
         if isinstance(terminal, relay.Interrupted):
             journal.end(terminal)
             await exchange.write(
@@ -79,7 +80,6 @@ async def answer_stream(
             await exchange.write(data + sse.DONE, last=True)
             return
         await exchange.write(data)
-        journal.mark("first_byte")
         frame = await pending.next(patience_s)
 
 

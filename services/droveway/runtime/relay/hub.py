@@ -1,6 +1,7 @@
 """All relays of one process: control messages in and out, one heartbeat per peer."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import defaultdict
@@ -10,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from droveway.contracts import relay
-from droveway.contracts.envelope import SubjectError, encode
+from droveway.contracts.envelope import SubjectError, encode, is_inbox_of, service_of
 from droveway.otel.logs import log_event
 from droveway.runtime.bus import Bus, Inbox
 from droveway.runtime.errors import BusError
@@ -151,7 +152,7 @@ class RelayHub:
             malformed=self._malformed + self._bodies.malformed,
         )
 
-    def _on_control(self, payload: bytes, _reply: str) -> None:
+    def _on_control(self, payload: bytes, reply: str) -> None:
         try:
             message = relay.control_decoder.decode(payload)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -171,6 +172,8 @@ class RelayHub:
                     self._on_cancel(message.relay_id, message.reason)
             case relay.Heartbeat():
                 self._on_heartbeat(message)
+                if reply:
+                    self._answer_probe(message.peer, reply)
             case relay.Pull():
                 self._bodies.on_pull(message)
 
@@ -256,8 +259,18 @@ class RelayHub:
         except SubjectError:  # the name came from a peer
             self._malformed += 1
 
+    def _answer_probe(self, peer: str, reply: str) -> None:
+        """Tells a peer that we live: of relays shorter than a heartbeat none is ever listed."""
+        if is_inbox_of(reply, frozenset({service_of(peer)})):
+            with contextlib.suppress(BusError):  # it asks again
+                self._bus.publish(reply, b"")
+
     def _probe_inbox(self, peer: str) -> Inbox:
-        inbox = self._bus.open_inbox(lambda _payload: None, lambda: self._on_dead(peer))
+        def lives(_payload: bytes) -> None:
+            if peer in self._heard_at:
+                self._heard_at[peer] = time.monotonic()
+
+        inbox = self._bus.open_inbox(lives, lambda: self._on_dead(peer))
         asyncio.get_running_loop().call_later(relay.HEARTBEAT_MS / 1000, inbox.close)
         return inbox
 
