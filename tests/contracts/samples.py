@@ -71,6 +71,7 @@ SHORT: tuple[msgspec.Struct, ...] = (
     relay.Completed(1, relay.Usage()),
     relay.Interrupted(1, SHORT_FAILURE),
     relay.Credit(RELAY, 1, 32_768),
+    relay.Taken((RELAY,)),
     relay.Resend(RELAY, 1),
     relay.Cancel(RELAY),
     relay.Pull(RELAY, f"_INBOX.caller.{CALLER}.0a1b", CALLER),

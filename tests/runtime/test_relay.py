@@ -42,6 +42,8 @@ class Wire:
         match self.controls.pop(index):
             case relay.Credit(next_seq=next_seq, limit_bytes=limit_bytes):
                 self.sender.on_credit(next_seq, limit_bytes)
+            case relay.Taken():
+                self.sender.on_taken()
             case relay.Resend(from_seq=from_seq):
                 self.sender.on_resend(from_seq)
 

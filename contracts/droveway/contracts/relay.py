@@ -102,6 +102,12 @@ class Credit(msgspec.Struct, frozen=True, array_like=True, tag="cr"):
     limit_bytes: Bytes
 
 
+class Taken(msgspec.Struct, frozen=True, array_like=True, tag="tk"):
+    """The receiver has the terminals of these relays: nothing needs to be kept for them."""
+
+    relay_ids: tuple[RelayId, ...]
+
+
 class Resend(msgspec.Struct, frozen=True, array_like=True, tag="rs"):
     """Frames from `from_seq` on are missing: send them again."""
 
@@ -140,7 +146,7 @@ class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag="hb"):
     receiving: tuple[RelayId, ...] = ()
 
 
-Control = Credit | Resend | Cancel | Pull | Heartbeat
+Control = Credit | Taken | Resend | Cancel | Pull | Heartbeat
 
 news_decoder = msgspec.msgpack.Decoder(Accepted | Waiting | Refused)
 frame_decoder = msgspec.msgpack.Decoder(Frame)

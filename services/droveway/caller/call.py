@@ -149,7 +149,7 @@ class UpstreamCall:
     async def _relay_events(
         self, response: UpstreamResponse, after_finish: asyncio.Timeout
     ) -> None:
-        facts, loop = self._record.facts, asyncio.get_running_loop()
+        record, loop = self._record, asyncio.get_running_loop()
         parser = SseParser(
             SseCaps(
                 max_stream_bytes=self._max_answer_bytes,
@@ -161,10 +161,13 @@ class UpstreamCall:
             events: list[bytes] = []
             done = False
             problem: Failure | None = None
+            self._has_content = False
             for event in parser.feed(data):
                 done = event.data == openai_chat.DONE
                 if done or (problem := self._take(event.data, events)) is not None:
                     break
+            if self._has_content:
+                record.token()  # once: what one read brings came at one time
             if events:
                 after_finish.reschedule(None)  # a slow client isn't the provider's fault
                 await self._forward(events, response)
@@ -172,7 +175,7 @@ class UpstreamCall:
                 raise CallFailed(problem)
             if done:
                 return
-            if facts.finished and after_finish.when() is None:
+            if record.facts.finished and after_finish.when() is None:
                 after_finish.reschedule(loop.time() + self._after_finish_s)
 
     async def _not_a_stream(self, response: UpstreamResponse) -> None:
@@ -185,20 +188,23 @@ class UpstreamCall:
 
     def _take(self, data: bytes, events: list[bytes]) -> Failure | None:
         """Reads one event's facts and adds it to `events` if the client is to see it."""
-        record = self._record
+        record, include_usage = self._record, self._call.include_usage
+        if shown := record.facts.read_alike(data, include_usage=include_usage):
+            self._has_content = True
+            events.append(shown)
+            return None
         try:
             facts = record.facts.read_event(data)
+            shown = data if include_usage else openai_chat.without_usage(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             record.malformed_events += 1
             return None
         if facts.failure is not None:
             return facts.failure
         if facts.has_content:
-            record.token()
             self._has_content = True
-        if facts.says_nothing or (facts.only_usage and not self._call.include_usage):
-            return None
-        events.append(data if self._call.include_usage else openai_chat.without_usage(data))
+        if not facts.says_nothing and (include_usage or not facts.only_usage):
+            events.append(shown)
         return None
 
     async def _forward(self, events: list[bytes], response: UpstreamResponse) -> None:

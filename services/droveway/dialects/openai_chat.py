@@ -10,6 +10,8 @@ import msgspec
 
 from droveway.contracts.errors import Failure, failure
 from droveway.contracts.relay import Usage
+from droveway.dialects import openai_chunk
+from droveway.dialects.event_template import EventTemplate, template
 
 DIALECT = "openai.chat"
 PATH = "/chat/completions"
@@ -24,53 +26,12 @@ NEVER_FORWARDED = frozenset(
 )  # fmt: skip
 """Fields by which other gateways were made to send their credentials elsewhere."""
 
-_Raw = msgspec.Raw
-_ABSENT = msgspec.Raw()
-_NOTHING = (b"", b"null", b'""', b"[]")
 _NULL_USAGE = b',"usage":null}'
 _CHARS_PER_TOKEN = 4
+_TEMPLATES = 4
+"""Templates in a row that no event fits, after which a stream's events are all decoded."""
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
-
-
-class _Details(msgspec.Struct, frozen=True):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    reasoning_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct, frozen=True):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _Details | None = None
-    completion_tokens_details: _Details | None = None
-    prompt_cache_hit_tokens: int | None = None
-    """DeepSeek's own spelling."""
-
-
-class _Content(msgspec.Struct, frozen=True):
-    content: _Raw = _ABSENT
-    tool_calls: _Raw = _ABSENT
-    function_call: _Raw = _ABSENT
-    refusal: _Raw = _ABSENT
-    reasoning_content: _Raw = _ABSENT
-    reasoning: _Raw = _ABSENT
-    audio: _Raw = _ABSENT
-
-
-class _Choice(msgspec.Struct, frozen=True):
-    index: int | None = None
-    delta: _Content | None = None
-    message: _Content | None = None
-    finish_reason: str | None = None
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    choices: list[_Choice] | None = None
-    usage: _Usage | None = None
-    error: _Raw = _ABSENT
-    model: str | None = None
-    id: str | None = None
 
 
 class _ErrorBody(msgspec.Struct, frozen=True):
@@ -85,7 +46,6 @@ class _ErrorEnvelope(msgspec.Struct, frozen=True):
     message: str | None = None
 
 
-_answers = msgspec.json.Decoder(_Answer)
 _errors = msgspec.json.Decoder(_ErrorEnvelope)
 
 
@@ -102,6 +62,9 @@ class EventFacts(NamedTuple):
     """It repeats that choices have finished: a second terminal, which no client should see."""
 
 
+_CONTENT = EventFacts(True, False, None, False)
+
+
 class AnswerFacts:
     """What a whole answer has said so far."""
 
@@ -112,6 +75,8 @@ class AnswerFacts:
         self.content_bytes = 0
         self._open: set[int] = set()
         self._finished: dict[int, str] = {}
+        self._template: EventTemplate | None = None
+        self._templates_left = _TEMPLATES
 
     @property
     def finished(self) -> bool:
@@ -137,30 +102,53 @@ class AnswerFacts:
         output = -(-self.content_bytes // _CHARS_PER_TOKEN)
         return Usage(input_estimate_tokens, output, estimated=True)
 
+    def read_alike(self, data: bytes, *, include_usage: bool) -> bytes:
+        """Takes in an event that differs in its content only from one that `read_event` took.
+
+        Returns: The event as the client sees it; empty if it isn't such a one, and not taken in.
+        """
+        if self._template is None or not (content := self._template.content(data)):
+            return b""
+        self._templates_left = _TEMPLATES
+        self.content_bytes += len(content)
+        return data if include_usage else self._template.shown(data, content)
+
     def read_event(self, data: bytes) -> EventFacts:
         """Takes in one event of a stream.
 
         Raises:
             msgspec.DecodeError: It isn't a chat completion chunk.
         """
-        chunk = _answers.decode(data)
-        if chunk.error is not _ABSENT and bytes(chunk.error) not in _NOTHING:
+        chunk = openai_chunk.decode(data)
+        if chunk.is_error():
             return EventFacts(False, False, failure_in_band(data), False)
         was_finished = self.finished
+        names = self.model, self.response_id
         has_content = self._read(chunk)
+        if names != (self.model, self.response_id):
+            self._template = None  # its events would have set other names
+        if has_content:
+            if self._templates_left:
+                self._learn(data, chunk)
+            return _CONTENT
         choices = chunk.choices or []
         only_usage = chunk.usage is not None and not choices
         finishes = bool(choices) and all(choice.finish_reason for choice in choices)
-        says_nothing = was_finished and finishes and not has_content and chunk.usage is None
-        return EventFacts(has_content, only_usage, None, says_nothing)
+        says_nothing = was_finished and finishes and chunk.usage is None
+        return EventFacts(False, only_usage, None, says_nothing)
+
+    def _learn(self, data: bytes, chunk: openai_chunk.Chunk) -> None:
+        if (size := chunk.text_bytes()) and (found := template(data, size, without_usage)):
+            self._template = found
+            self._templates_left -= 1
 
     def read_body(self, body: bytes) -> Failure | None:
         """Takes in a whole answer; the failure when it isn't one."""
         try:
-            answer = _answers.decode(body)
+            answer = openai_chunk.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return failure("bad_upstream", "The provider's answer is no chat completion")
-        if bytes(answer.error) not in _NOTHING:
+        if answer.is_error():
             return failure_in_band(body)
         self._read(answer)
         if not self._finished and not answer.choices:
@@ -169,12 +157,12 @@ class AnswerFacts:
             return failure("bad_upstream", "The provider's answer has no finish_reason")
         return None
 
-    def _read(self, answer: _Answer) -> bool:
+    def _read(self, answer: openai_chunk.Chunk) -> bool:
         has_content = False
         for choice in answer.choices or ():
             index = choice.index or 0
             part = choice.delta or choice.message
-            if part is not None and (size := _content_bytes(part)):
+            if part is not None and (size := part.size_bytes()):
                 has_content = True
                 self.content_bytes += size
             if index in self._finished:
@@ -186,7 +174,7 @@ class AnswerFacts:
             else:
                 self._open.add(index)
         if answer.usage is not None:
-            self.usage = _usage(answer.usage)
+            self.usage = answer.usage.counted()
         if answer.model:
             self.model = answer.model
         if answer.id:
@@ -265,27 +253,3 @@ def _object(value: msgspec.Raw | None) -> dict[str, msgspec.Raw]:
         return _fields.decode(value)
     except msgspec.DecodeError:
         return {}
-
-
-def _content_bytes(part: _Content) -> int:
-    size = 0
-    for value in (
-        part.content, part.tool_calls, part.function_call, part.refusal,
-        part.reasoning_content, part.reasoning, part.audio,
-    ):  # fmt: skip
-        if value is not _ABSENT and (raw := bytes(value)) not in _NOTHING:
-            size += max(1, len(raw) - 2)
-    return size
-
-
-def _usage(usage: _Usage) -> Usage:
-    read = usage.prompt_tokens_details
-    written = usage.completion_tokens_details
-    cached = (read.cached_tokens if read else None) or usage.prompt_cache_hit_tokens or 0
-    return Usage(
-        input_tokens=max(0, usage.prompt_tokens or 0),
-        output_tokens=max(0, usage.completion_tokens or 0),
-        cache_read_tokens=max(0, cached),
-        cache_write_tokens=max(0, (read.cache_write_tokens if read else None) or 0),
-        reasoning_tokens=max(0, (written.reasoning_tokens if written else None) or 0),
-    )

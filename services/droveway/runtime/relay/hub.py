@@ -21,6 +21,8 @@ from droveway.runtime.relay.sender import Sender
 
 log = logging.getLogger(__name__)
 
+CONFIRM_S = 0.02
+"""How long the confirmation of a terminal may wait for others to the same peer."""
 LINGER_S = 5.0
 """How long a finished relay's terminal can still be sent again."""
 MAX_LINGERING = 4_096
@@ -51,6 +53,7 @@ class RelayHub:
         self._heard_at: dict[str, float] = {}
         self._links: dict[str, dict[object, Callable[[], None] | None]] = defaultdict(dict)
         self._missed: dict[bytes, int] = defaultdict(int)
+        self._taken: dict[str, list[bytes]] = defaultdict(list)
         self._reconnects = bus.statistics().reconnects
         self._malformed = 0
         self._peers_dead = 0
@@ -95,7 +98,7 @@ class RelayHub:
 
     def open_receiver(self, relay_id: bytes, peer: str = "") -> Receiver:
         """A receiver of `relay_id`; its `peer` may become known with the first frame."""
-        receiver = Receiver(relay_id, self.send_control, relay.WINDOW_BYTES)
+        receiver = Receiver(relay_id, self._from_receiver, relay.WINDOW_BYTES)
         receiver.peer = peer
         self._receivers[relay_id] = receiver
         return receiver
@@ -162,6 +165,9 @@ class RelayHub:
             case relay.Credit():
                 if sender := self._senders.get(message.relay_id):
                     sender.on_credit(message.next_seq, message.limit_bytes)
+            case relay.Taken():
+                for relay_id in message.relay_ids:
+                    self._on_taken(relay_id)
             case relay.Resend():
                 if sender := self._senders.get(message.relay_id):
                     sender.on_resend(message.from_seq)
@@ -200,6 +206,26 @@ class RelayHub:
                 continue
             if self._has_missed(relay_id, relay_id in theirs):
                 _end(receiver, "the sender doesn't know this answer any more")
+
+    def _on_taken(self, relay_id: bytes) -> None:
+        if sender := self._senders.get(relay_id):
+            sender.on_taken()
+            if relay_id in self._lingering:
+                self._forget_sender(relay_id)
+
+    def _from_receiver(self, peer: str, message: relay.Control) -> None:
+        """Sends on; confirmations of terminals, which nobody waits for, go out together."""
+        if not isinstance(message, relay.Taken):
+            self._send(peer, message)
+            return
+        if not self._taken:
+            asyncio.get_running_loop().call_later(CONFIRM_S, self._confirm)
+        self._taken[peer].extend(message.relay_ids)
+
+    def _confirm(self) -> None:
+        taken, self._taken = self._taken, defaultdict(list)
+        for peer, relay_ids in taken.items():
+            self._send(peer, relay.Taken(tuple(relay_ids)))
 
     def _has_missed(self, relay_id: bytes, listed: bool) -> bool:
         """Whether a peer's heartbeats left a relay out twice in a row."""

@@ -92,22 +92,18 @@ class Receiver:
         while not self._ready:
             self.wake.clear()
             await self.wake.wait()
-        frame, size_bytes = self._ready.popleft()
-        self._taken_bytes += size_bytes
-        self._taken_seq = frame.seq + 1
-        if not isinstance(frame, relay.Chunk):
-            self._grant()
-        return frame
+        return self._pop()
 
     def take_ready(self) -> relay.Frame | None:
         """The next frame if it is there already: several frames can share one write."""
-        if not self._ready:
-            return None
+        return self._pop() if self._ready else None
+
+    def _pop(self) -> relay.Frame:
         frame, size_bytes = self._ready.popleft()
         self._taken_bytes += size_bytes
         self._taken_seq = frame.seq + 1
-        if not isinstance(frame, relay.Chunk):
-            self._grant()
+        if not isinstance(frame, relay.Chunk) and self.peer:
+            self._control(self.peer, relay.Taken((self.relay_id,)))
         return frame
 
     def _accept(self, frame: relay.Frame, size_bytes: int) -> None:

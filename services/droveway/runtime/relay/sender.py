@@ -95,6 +95,12 @@ class Sender:
         if self.terminated and not self._kept:
             self.done.set()
 
+    def on_taken(self) -> None:
+        """The receiver has the terminal, and so everything before it."""
+        if self.terminated:
+            self._kept.clear()
+            self.done.set()
+
     def on_resend(self, from_seq: int) -> None:
         """Sends the kept frames from `from_seq` on once more."""
         for seq, payload in self._kept:

@@ -1,0 +1,97 @@
+"""The fields of a chat completion, whole or one chunk of a stream, that decide what it means.
+
+Source: OpenAI API reference, chat completions, 2026-11.
+"""
+
+import msgspec
+
+from droveway.contracts.relay import Usage
+
+_ABSENT = msgspec.Raw()
+_NOTHING = (b"", b"null", b'""', b"[]")
+
+
+class _Details(msgspec.Struct, frozen=True):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct, frozen=True):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
+    prompt_cache_hit_tokens: int | None = None
+    """DeepSeek's own spelling."""
+
+    def counted(self) -> Usage:
+        """In our words; what is absent or below zero counts nothing."""
+        read = self.prompt_tokens_details
+        written = self.completion_tokens_details
+        cached = (read.cached_tokens if read else None) or self.prompt_cache_hit_tokens or 0
+        return Usage(
+            input_tokens=max(0, self.prompt_tokens or 0),
+            output_tokens=max(0, self.completion_tokens or 0),
+            cache_read_tokens=max(0, cached),
+            cache_write_tokens=max(0, (read.cache_write_tokens if read else None) or 0),
+            reasoning_tokens=max(0, (written.reasoning_tokens if written else None) or 0),
+        )
+
+
+class _Content(msgspec.Struct, frozen=True):
+    content: msgspec.Raw = _ABSENT
+    tool_calls: msgspec.Raw = _ABSENT
+    function_call: msgspec.Raw = _ABSENT
+    refusal: msgspec.Raw = _ABSENT
+    reasoning_content: msgspec.Raw = _ABSENT
+    reasoning: msgspec.Raw = _ABSENT
+    audio: msgspec.Raw = _ABSENT
+
+    def size_bytes(self) -> int:
+        """Bytes of content of any kind, without the quotes or brackets around it."""
+        size = 0
+        for value in (
+            self.content, self.tool_calls, self.function_call, self.refusal,
+            self.reasoning_content, self.reasoning, self.audio,
+        ):  # fmt: skip
+            if value is not _ABSENT and (raw := bytes(value)) not in _NOTHING:
+                size += max(1, len(raw) - 2)
+        return size
+
+
+class _Choice(msgspec.Struct, frozen=True):
+    index: int | None = None
+    delta: _Content | None = None
+    message: _Content | None = None
+    finish_reason: str | None = None
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """What is read of it; all else passes unread."""
+
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    error: msgspec.Raw = _ABSENT
+    model: str | None = None
+    id: str | None = None
+
+    def is_error(self) -> bool:
+        """The provider reports an error in band."""
+        return self.error is not _ABSENT and bytes(self.error) not in _NOTHING
+
+    def text_bytes(self) -> int:
+        """Size of the first choice's text where that is all that the chunk says; else 0."""
+        choices = self.choices or ()
+        if len(choices) != 1 or self.usage is not None:
+            return 0
+        choice = choices[0]
+        if choice.index or choice.finish_reason or choice.delta is None:
+            return 0
+        content = bytes(choice.delta.content)
+        size = len(content) - 2
+        return size if content.startswith(b'"') and size == choice.delta.size_bytes() else 0
+
+
+_chunks = msgspec.json.Decoder(Chunk)
+decode = _chunks.decode
