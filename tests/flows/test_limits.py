@@ -177,14 +177,14 @@ async def test_a_busy_provider_is_passed_over(
         stack.client() as client,
         lines_until(client, chat_body("numbered-500", stream=True), "t0"),
     ):
-        second = asyncio.ensure_future(ask(client, chat_body("numbered-20", stream=stream)))
+        second = asyncio.ensure_future(ask(client, chat_body("numbered-60", stream=stream)))
         await eventually(lambda: stack.simulators[1].book.totals.requests == 1)
         third = await ask(client, chat_body(stream=stream))
         assert (third.status, third.error["code"]) == (503, "provider_busy")
         assert third.headers["retry-after"] == "1"
         got = await second
         assert got.headers["x-droveway-provider"] == "upstream-2"
-        assert got.said == numbered(20)
+        assert got.said == numbered(60)
 
 
 @BOTH

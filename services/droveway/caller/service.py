@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
 
 from droveway.caller.handlers import Caller
 from droveway.caller.settings import CallerSettings
@@ -19,14 +18,18 @@ from droveway.runtime.spool import Spool
 log = logging.getLogger(__name__)
 
 SPOOL_DRAIN_S = 5.0
+RETIRE_EVERY_S = 5.0
+"""How often to look whether a replaced provider's last call has ended."""
 
 
 async def run(settings: CallerSettings, stop: asyncio.Event, ready: Ready) -> None:
     """Calls until `stop`, then until running answers have ended or `drain_s` is over."""
     live = LiveConfig(settings.config)
     check_credentials(live.current, settings.pool)
-    async with running("caller", settings) as process, AsyncExitStack() as stack:
-        upstreams = Upstreams(settings.pool, settings.ca_file, stack)
+    async with (
+        running("caller", settings) as process,
+        Upstreams(settings.pool, settings.ca_file) as upstreams,
+    ):
         await upstreams.configure(live.current)
         spool = Spool(process.bus, settings.spool_rows)
         caller = Caller(process.bus, upstreams, spool, process.telemetry, settings)
@@ -54,7 +57,7 @@ async def run(settings: CallerSettings, stop: asyncio.Event, ready: Ready) -> No
             queue="caller",
         )
         _show_upstreams(process, upstreams)
-        ready("caller", 0)
+        process.takes_work(ready, 0)
         await stop.wait()
         subscription.close()
         await process.bus.settle()  # what was on its way here has come: no message is lost
@@ -67,7 +70,12 @@ async def _reconfigure(
 ) -> None:
     """Adopts new providers; what can't be opened leaves the old ones in force."""
     while True:
-        await changed.wait()
+        try:
+            async with asyncio.timeout(RETIRE_EVERY_S if upstreams.retired else None):
+                await changed.wait()
+        except TimeoutError:
+            await upstreams.close_retired()
+            continue
         changed.clear()
         try:
             await upstreams.configure(live.current)

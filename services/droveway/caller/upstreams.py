@@ -1,8 +1,7 @@
 """Providers as the caller holds them: transport, secrets, and how many calls run."""
 
 import logging
-from contextlib import AsyncExitStack
-from typing import NamedTuple
+from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
 from droveway.caller.credentials import Secret, resolve
@@ -29,9 +28,20 @@ class Upstream:
         self.provider = provider
         self.transport = transport
         self.in_flight = 0
+        self._open = False
         self.secrets: dict[str, Secret] = {
             credential.id: resolve(provider, credential) for credential in provider.credentials
         }
+
+    async def open(self) -> None:
+        """Opens the pool; no connection is made yet. Once is enough."""
+        if not self._open:
+            self._open = True
+            await self.transport.__aenter__()
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self.transport.__aexit__(None, None, None)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -56,13 +66,23 @@ class Upstream:
 
 
 class Upstreams:
-    """The providers of this caller's pool; replaced one by one when the configuration changes."""
+    """The providers of this caller's pool; leaving the block closes them all."""
 
-    def __init__(self, pool: str, ca_file: str, stack: AsyncExitStack) -> None:
+    def __init__(self, pool: str, ca_file: str) -> None:
         self._pool = pool
         self._ca_file = ca_file
-        self._stack = stack
         self._known: dict[str, Upstream] = {}
+        self.retired: list[Upstream] = []
+        """Replaced or removed; each is closed once its last call has ended."""
+
+    async def __aenter__(self) -> Self:
+        """Nothing is open before `configure`."""
+        return self
+
+    async def __aexit__(self, *_details: object) -> None:
+        """Closes every connection, also those in use."""
+        for upstream in (*self._known.values(), *self.retired):
+            await upstream.close()
 
     def get(self, provider_id: str) -> Upstream | None:
         """The provider, when it is one of this pool's."""
@@ -78,21 +98,26 @@ class Upstreams:
         Raises:
             SettingsError: A credential can't be resolved; nothing has changed then.
         """
+        mine = [provider for provider in config.providers if provider.pool == self._pool]
         fresh: dict[str, Upstream] = {}
-        for provider in config.providers:
-            if provider.pool != self._pool:
-                continue
+        for provider in mine:
             known = self._known.get(provider.id)
-            if known is not None and known.provider == provider:
-                fresh[provider.id] = known
-                continue
-            transport = UpstreamTransport(self._settings(provider))
-            upstream = Upstream(provider, transport)
-            await self._stack.enter_async_context(transport)
-            fresh[provider.id] = upstream
+            if known is None or known.provider != provider:
+                known = Upstream(provider, UpstreamTransport(self._settings(provider)))
+            fresh[provider.id] = known
+        for upstream in fresh.values():
+            await upstream.open()
         if not fresh:
             log_event(log, "pool_without_providers", level=logging.WARNING, pool=self._pool)
+        self.retired += [old for name, old in self._known.items() if fresh.get(name) is not old]
         self._known = fresh
+        await self.close_retired()
+
+    async def close_retired(self) -> None:
+        """Closes what was replaced and has no call left."""
+        for upstream in [old for old in self.retired if not old.in_flight]:
+            self.retired.remove(upstream)
+            await upstream.close()
 
     def _settings(self, provider: Provider) -> TransportSettings:
         return TransportSettings(

@@ -60,7 +60,7 @@ async def run(settings: GatewaySettings, stop: asyncio.Event, ready: Ready) -> N
         try:
             async with serving(gateway, _limits(settings), settings.host, settings.port) as server:
                 process.registry.register(EdgeMetrics(server.statistics))
-                ready("gateway", server.port)
+                process.takes_work(ready, server.port)
                 await stop.wait()
                 process.checks["draining"] = lambda: "shutting down"
         except OSError as error:

@@ -25,7 +25,7 @@ async def run(settings: LimiterSettings, stop: asyncio.Event, ready: Ready) -> N
         subscription = await process.bus.subscribe(
             admission.admission_subject(PARTITION), decide(process.bus, decisions), queue="limiter"
         )
-        ready("limiter", 0)
+        process.takes_work(ready, 0)
         await stop.wait()
         subscription.close()
         await process.bus.settle()  # what was on its way here has come: no message is lost

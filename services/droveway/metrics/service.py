@@ -38,5 +38,5 @@ async def run(settings: MetricsSettings, stop: asyncio.Event, ready: Ready) -> N
         process.checks["usage"] = feed.problem
         process.background(live.follow())
         process.background(feed.run())
-        ready("metrics", 0)
+        process.takes_work(ready, 0)
         await stop.wait()

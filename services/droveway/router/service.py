@@ -37,7 +37,7 @@ async def run(settings: RouterSettings, stop: asyncio.Event, ready: Ready) -> No
             on_message(consumer, inference.request_decoder, router.route, router.refuse_full),
             queue="router",
         )
-        ready("router", 0)
+        process.takes_work(ready, 0)
         await stop.wait()
         subscription.close()
         await process.bus.settle()  # what was on its way here has come: no message is lost

@@ -219,7 +219,7 @@ class LiveConfig:
         """Watches the file's folder (a mounted ConfigMap is swapped by a link) until cancelled."""
         logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it logs every change
         async for _changes in awatch(
-            self._folder, watch_filter=self._concerns, step=50, debounce=200, recursive=False
+            self._folder, watch_filter=self._concerns, step=200, debounce=400, recursive=False
         ):
             self.reload()
 

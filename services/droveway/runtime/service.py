@@ -34,6 +34,7 @@ Run = Callable[[S, asyncio.Event, "Ready"], Coroutine[Any, Any, None]]
 Ready = Callable[[str, int], None]
 """Called with the service's name and a port once it takes work."""
 
+_START = "start"
 EX_CONFIG = 78
 EX_UNAVAILABLE = 69
 
@@ -53,7 +54,10 @@ class Process:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.registry.register(self.gauges)
-        self.checks: dict[str, probes.Check] = {"nats": self._nats_check}
+        self.checks: dict[str, probes.Check] = {
+            "nats": self._nats_check,
+            _START: lambda: "not listening yet",
+        }
         self._background: set[asyncio.Task[None]] = set()
         self.gauges.add("bus", bus.statistics)
         self.gauges.add("spans", telemetry.statistics)
@@ -69,6 +73,11 @@ class Process:
         task = self.tasks.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+    def takes_work(self, ready: "Ready", port: int = 0) -> None:
+        """Everything is wired: tells whoever started the service, and the readiness probe."""
+        self.checks.pop(_START, None)
+        ready(self.name, port)
 
     def end_background(self) -> None:
         """Cancels what runs in the background."""

@@ -162,6 +162,20 @@ class RelayHub:
             self._malformed += 1
             return
         match message:
+            case relay.Heartbeat():
+                self._on_heartbeat(message)
+                if reply:
+                    self._answer_probe(message.peer, reply)
+            case relay.Pull():
+                self._bodies.on_pull(message)
+            case _:
+                self._on_receivers_word(message)
+
+    def _on_receivers_word(
+        self, message: relay.Credit | relay.Taken | relay.Resend | relay.Cancel
+    ) -> None:
+        """What a receiver says to a sender of ours."""
+        match message:
             case relay.Credit():
                 if sender := self._senders.get(message.relay_id):
                     sender.on_credit(message.next_seq, message.limit_bytes)
@@ -176,12 +190,6 @@ class RelayHub:
                     sender.cancel(message.reason)
                 if self._on_cancel is not None:
                     self._on_cancel(message.relay_id, message.reason)
-            case relay.Heartbeat():
-                self._on_heartbeat(message)
-                if reply:
-                    self._answer_probe(message.peer, reply)
-            case relay.Pull():
-                self._bodies.on_pull(message)
 
     def _on_heartbeat(self, beat: relay.Heartbeat) -> None:
         if beat.peer in self._heard_at:
