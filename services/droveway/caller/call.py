@@ -195,12 +195,12 @@ class UpstreamCall:
             return None
         try:
             facts = record.facts.read_event(data)
+            if facts.failure is not None:
+                return facts.failure
             shown = data if include_usage else openai_chat.without_usage(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             record.malformed_events += 1
             return None
-        if facts.failure is not None:
-            return facts.failure
         if facts.has_content:
             self._has_content = True
         if not facts.says_nothing and (include_usage or not facts.only_usage):
@@ -224,6 +224,9 @@ class UpstreamCall:
 
     async def _send(self, events: list[bytes], origin: relay.Origin | None = None) -> None:
         """Relays events as one frame, or as several where one would be too large for the bus."""
+        if sum(map(len, events)) <= relay.INLINE_BYTES:
+            await self._sender.send(tuple(events), origin)
+            return
         frame: list[bytes] = []
         size_bytes = 0
         for event in events:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 _KEY = b'"content"'
 _is_plain = re.compile(rb'[^"\\\x00-\x1f]+').fullmatch
 """Bytes that stand for themselves in a JSON string."""
+_MAX_CONTENT_BYTES = 256
+"""Longer content is checked here no sooner than the event is decoded."""
 
 
 class EventTemplate:
@@ -29,12 +31,12 @@ class EventTemplate:
 
     def content(self, event: bytes) -> bytes:
         """The event's content if nothing else in it differs; empty if it must be decoded."""
-        if not (event.startswith(self._prefix) and event.endswith(self._suffix)):
+        if not (event.endswith(self._suffix) and event.startswith(self._prefix)):
             return b""
         content = event[self._prefix_bytes : -self._suffix_bytes]
-        if _is_plain(content) is None or not (content.isascii() or _is_utf8(content)):
+        if len(content) > _MAX_CONTENT_BYTES or not _is_plain(content):
             return b""
-        return content
+        return content if content.isascii() or _is_utf8(content) else b""
 
     def shown(self, event: bytes, content: bytes) -> bytes:
         """An event of this content as the client is shown it."""
