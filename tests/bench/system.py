@@ -81,7 +81,7 @@ def machine() -> str:
     model = found[1] if found else platform.machine()
     return (
         f"{len(os.sched_getaffinity(0))} cores ({model}), {pages / 2**30:.0f} GiB, "
-        f"Linux {platform.release()}, Python {platform.python_version()}"
+        f"Linux {'.'.join(platform.release().split('.')[:2])}, Python {platform.python_version()}"
     )
 
 
