@@ -104,20 +104,21 @@ def all_in_one_child(names: tuple[str, ...], environment: dict[str, str]) -> Chi
 def _run_service(name: str, report: Report) -> int:
     sys.stderr = _Prefixed(sys.stderr, name)
 
-    async def run(_own: Any, stop: asyncio.Event, _ready: Report) -> None:
-        await _service(name, stop, report)
+    async def run(_own: Any, stop: asyncio.Event, ready: Report) -> None:
+        await _service(name, stop, _both(ready, report))
 
     service.main(name, settings.ServiceSettings, run)
     return 0
 
 
 def _run_all(names: tuple[str, ...], report: Report) -> int:
-    async def run(_own: Any, stop: asyncio.Event, _ready: Report) -> None:
+    async def run(_own: Any, stop: asyncio.Event, ready: Report) -> None:
+        told = _both(ready, report)
         async with asyncio.TaskGroup() as group:
             running = []
             for name in names:
                 own_stop = asyncio.Event()
-                running.append((group.create_task(_service(name, own_stop, report)), own_stop))
+                running.append((group.create_task(_service(name, own_stop, told)), own_stop))
             await stop.wait()
             for task, own_stop in reversed(running):
                 own_stop.set()
@@ -125,6 +126,16 @@ def _run_all(names: tuple[str, ...], report: Report) -> int:
 
     service.main("services", settings.ServiceSettings, run)
     return 0
+
+
+def _both(ready: Report, report: Report) -> Report:
+    """Tells the process's own life cycle, which drains from then on, and the supervisor."""
+
+    def told(name: str, port: int) -> None:
+        ready(name, port)
+        report(name, port)
+
+    return told
 
 
 async def _service(name: str, stop: asyncio.Event, report: Report) -> None:
