@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from droveway.contracts.relay import Usage
+from droveway.contracts.envelope import encode
+from droveway.contracts.relay import Completed, Usage
 from droveway.dialects import openai_chat
 from droveway.dialects.openai_chat import AnswerFacts, upstream_body, without_usage
 
@@ -164,6 +165,23 @@ def test_all_choices_must_finish() -> None:
     facts.read_event(_chunk(_choice(1, "length")))
     assert facts.finished
     assert (facts.finish_reason, facts.finish_reasons) == ("stop", ["stop", "length"])
+
+
+def test_fewer_choices_than_asked_for_are_not_the_whole_answer() -> None:
+    facts = AnswerFacts()
+    facts.expected_choices = openai_chat.choices_asked(b'{"n": 2}')
+    facts.read_event(_chunk(_choice(0, "stop", content="a")))
+    assert facts.finished
+    assert not facts.whole
+    facts.read_event(_chunk(_choice(1, "stop", content="b")))
+    assert facts.whole
+
+
+def test_a_number_of_tokens_beyond_the_wire_is_bounded() -> None:
+    facts = AnswerFacts()
+    facts.read_event(_chunk(usage={"prompt_tokens": 10**23, "completion_tokens": -1}))
+    assert facts.usage == Usage(2**53, 0)
+    assert encode(Completed(0, facts.usage))
 
 
 def test_a_choice_that_begins_after_another_has_finished_is_waited_for() -> None:

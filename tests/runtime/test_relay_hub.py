@@ -202,6 +202,19 @@ async def test_a_sender_that_ends_without_a_terminal_ends_the_receiver(nats: Nat
         assert not other.receiver.ended
 
 
+async def test_a_sender_that_was_given_up_ends_the_receiver_though_its_process_lives(
+    nats: NatsServer,
+) -> None:
+    async with ends(nats, "caller", "gateway") as (caller, door):
+        answer = Answer(caller, door)
+        await answer.send(1)
+        await until(lambda: answer.receiver.next_seq == 1)
+        answer.sender.cancel("the door seemed gone")  # as after a restart of the broker
+        caller.hub.close_sender(answer.sender)
+        await until(lambda: answer.receiver.ended, limit_s=4)
+        assert answer.receiver.was_cut
+
+
 async def test_a_caller_that_is_gone_cuts_its_answers(nats: NatsServer) -> None:
     async with ends(nats, "gateway") as (door,), asyncio.timeout(5):
         async with ends(nats, "caller") as (caller,):

@@ -58,6 +58,8 @@ class UpstreamCall:
         self._held: list[bytes] = []
         self._held_bytes = 0
         self._has_content = False
+        self._done = False
+        """The provider has said `[DONE]`."""
 
     async def run(self, body: bytes) -> None:
         """Makes the call and relays its answer to its end.
@@ -72,6 +74,7 @@ class UpstreamCall:
         record.input_estimate_tokens = len(body) // 4
         try:
             payload = openai_chat.upstream_body(body, call.target.model, stream=call.stream)
+            record.facts.expected_choices = openai_chat.choices_asked(body)
         except msgspec.DecodeError as error:  # doors check bodies, so only a foreign one gets here
             raise CallFailed(failure("invalid_json", str(error)[:200])) from None
         headers = list(_HEADERS)
@@ -136,11 +139,11 @@ class UpstreamCall:
             async with asyncio.timeout(None) as after_finish:
                 await self._relay_events(response, after_finish)
         except UpstreamError:
-            if not facts.finished:
+            if not facts.whole:
                 raise  # with every finish reason there, only usage can be missing
         except TimeoutError:
             pass  # set only once the finish reason had come
-        if not facts.finished:
+        if not (facts.finished if self._done else facts.whole):
             # Before commit nobody has seen anything of it, so another target may serve it.
             code = "stream_interrupted" if self._record.committed else "provider_no_response"
             raise CallFailed(failure(code, "The provider ended without finishing"))
@@ -159,12 +162,11 @@ class UpstreamCall:
         )
         async for data in response.chunks():
             events: list[bytes] = []
-            done = False
             problem: Failure | None = None
             self._has_content = False
             for event in parser.feed(data):
-                done = event.data == openai_chat.DONE
-                if done or (problem := self._take(event.data, events)) is not None:
+                self._done = event.data == openai_chat.DONE
+                if self._done or (problem := self._take(event.data, events)) is not None:
                     break
             if self._has_content:
                 record.token()  # once: what one read brings came at one time
@@ -173,9 +175,9 @@ class UpstreamCall:
                 await self._forward(events, response)
             if problem is not None:
                 raise CallFailed(problem)
-            if done:
+            if self._done:
                 return
-            if record.facts.finished and after_finish.when() is None:
+            if record.facts.whole and after_finish.when() is None:
                 after_finish.reschedule(loop.time() + self._after_finish_s)
 
     async def _not_a_stream(self, response: UpstreamResponse) -> None:

@@ -156,6 +156,10 @@ class Caller:
         except asyncio.CancelledError:
             self._end_cancelled(call, reply, record, sender, running)
         finally:
+            if record.outcome == "failed" and record.failure is None:
+                # An exception that nobody foresaw: whoever waits is told all the same.
+                bug = failure("internal_error")
+                self._end_badly(call, reply, record, sender, bug, bug)
             self.hub.close_sender(sender)
 
     def _end_badly(

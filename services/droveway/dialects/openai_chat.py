@@ -31,6 +31,12 @@ _CHARS_PER_TOKEN = 4
 _TEMPLATES = 4
 """Templates in a row that no event fits, after which a stream's events are all decoded."""
 
+
+class _Asked(msgspec.Struct, frozen=True):
+    n: int | None = None
+
+
+_asked = msgspec.json.Decoder(_Asked)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -73,6 +79,8 @@ class AnswerFacts:
         self.model = ""
         self.response_id = ""
         self.content_bytes = 0
+        self.expected_choices = 1
+        """The request's `n`."""
         self._open: set[int] = set()
         self._finished: dict[int, str] = {}
         self._template: EventTemplate | None = None
@@ -82,6 +90,11 @@ class AnswerFacts:
     def finished(self) -> bool:
         """Every choice that was begun has its finish reason."""
         return bool(self._finished) and not self._open
+
+    @property
+    def whole(self) -> bool:
+        """As many choices as were asked for have finished; some providers ignore `n`."""
+        return self.finished and len(self._finished) >= self.expected_choices
 
     @property
     def finish_reason(self) -> str:
@@ -180,6 +193,17 @@ class AnswerFacts:
         if answer.id:
             self.response_id = answer.id
         return has_content
+
+
+def choices_asked(body: bytes) -> int:
+    """The request's `n`; 1 where it has none.
+
+    Raises:
+        msgspec.DecodeError: The body isn't a request.
+    """
+    if b'"n"' not in body:
+        return 1
+    return _asked.decode(body).n or 1
 
 
 def upstream_body(body: bytes, model: str, *, stream: bool) -> bytes:

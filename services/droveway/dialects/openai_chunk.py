@@ -11,6 +11,9 @@ _ABSENT = msgspec.Raw()
 _NOTHING = (b"", b"null", b'""', b"[]")
 
 
+_MAX_TOKENS = 2**53
+
+
 class _Details(msgspec.Struct, frozen=True):
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
@@ -31,12 +34,17 @@ class _Usage(msgspec.Struct, frozen=True):
         written = self.completion_tokens_details
         cached = (read.cached_tokens if read else None) or self.prompt_cache_hit_tokens or 0
         return Usage(
-            input_tokens=max(0, self.prompt_tokens or 0),
-            output_tokens=max(0, self.completion_tokens or 0),
-            cache_read_tokens=max(0, cached),
-            cache_write_tokens=max(0, (read.cache_write_tokens if read else None) or 0),
-            reasoning_tokens=max(0, (written.reasoning_tokens if written else None) or 0),
+            input_tokens=_bounded(self.prompt_tokens),
+            output_tokens=_bounded(self.completion_tokens),
+            cache_read_tokens=_bounded(cached),
+            cache_write_tokens=_bounded(read.cache_write_tokens if read else None),
+            reasoning_tokens=_bounded(written.reasoning_tokens if written else None),
         )
+
+
+def _bounded(tokens: int | None) -> int:
+    """A provider's number as one that fits the wire."""
+    return min(_MAX_TOKENS, max(0, tokens or 0))
 
 
 class _Content(msgspec.Struct, frozen=True):

@@ -253,6 +253,9 @@ class Pending:
             self._ask_again()
             return now_s + ACCEPT_WITHIN_MS / 1000
         silent_at_s = ask.heard_s + ROUTER_SILENT_S
+        if now_s >= silent_at_s + _BUSY_S:
+            ask.heard_s = now_s - ROUTER_SILENT_S / 2  # as above
+            return now_s + ROUTER_SILENT_S / 2
         if now_s >= silent_at_s:
             raise AskFailed(failure("service_unavailable", retry_after_ms=1_000))
         return min(silent_at_s, self._deadline.at_s)

@@ -83,18 +83,19 @@ class ChatDoor:
             raise refuse("ledger_unavailable")
         if self.open_requests >= self._settings.max_open_requests:
             raise refuse("overloaded")
-        async with self._idempotency.claim(key.id, token, body) as claim:
-            self.open_requests += 1
-            try:
-                message = self._message(request, body, exchange, journal, key)
-                claim.outcome = "cancelled"  # however it is left from here on, it may have cost
-                await self._run(message, deadline, exchange, journal)
+        self.open_requests += 1
+        try:
+            async with self._idempotency.claim(key.id, token, body) as claim:
+                try:
+                    message = self._message(request, body, exchange, journal, key)
+                    claim.outcome = "cancelled"  # however it is left from here, it may have cost
+                    await self._run(message, deadline, exchange, journal)
+                except Refusal:
+                    claim.outcome = journal.outcome
+                    raise
                 claim.outcome = journal.outcome
-            except Refusal:
-                claim.outcome = journal.outcome
-                raise
-            finally:
-                self.open_requests -= 1
+        finally:
+            self.open_requests -= 1
 
     def _checked(self, body: bytes, journal: Journal, key: Key) -> dict[str, Any]:
         try:

@@ -54,6 +54,8 @@ class RelayHub:
         self._links: dict[str, dict[object, Callable[[], None] | None]] = defaultdict(dict)
         self._missed: dict[bytes, int] = defaultdict(int)
         self._taken: dict[str, list[bytes]] = defaultdict(list)
+        self._owed: set[str] = set()
+        """Peers that wait for relays which aren't here: a heartbeat tells them so."""
         self._reconnects = bus.statistics().reconnects
         self._malformed = 0
         self._peers_dead = 0
@@ -208,6 +210,8 @@ class RelayHub:
             else:
                 receiver.peer = beat.peer
                 receiver.on_sender_at(entry.next_seq, entry.blocked)
+        if any(relay_id not in self._senders for relay_id in beat.receiving):
+            self._owed.add(beat.peer)  # with the next beats, so that two sides can't ping-pong
         theirs = {entry.relay_id for entry in beat.sending}
         for relay_id, receiver in list(self._receivers.items()):
             if receiver.peer != beat.peer or receiver.ended:
@@ -258,7 +262,8 @@ class RelayHub:
             if receiver.peer:
                 receiving[receiver.peer].append(receiver.relay_id)
                 self._heard_at.setdefault(receiver.peer, now_s)
-        peers = sending.keys() | receiving.keys() | self._links.keys()
+        owed, self._owed = self._owed, set()
+        peers = sending.keys() | receiving.keys() | self._links.keys() | owed
         for peer in peers:
             beat = relay.Heartbeat(self._bus.instance, tuple(sending[peer]), tuple(receiving[peer]))
             silence_ms = (now_s - self._heard_at.get(peer, now_s)) * 1000
