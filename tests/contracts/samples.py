@@ -106,7 +106,7 @@ FULL: tuple[msgspec.Struct, ...] = (
     relay.Chunk(7, (b'{"a":1}', b'{"b":2}'), ORIGIN, 1),
     relay.Completed(8, USAGE, "stop", b'{"a":1}', ORIGIN, 1),
     relay.Interrupted(8, FAILURE, USAGE, 1),
-    relay.Cancel(RELAY, "not_ours"),
+    relay.Cancel(RELAY, "not_ours", 2),
     relay.Heartbeat(CALLER, (relay.Sending(RELAY, 3, True),), (ATTEMPT,)),
     _change(
         _ATTEMPT_ROW, served_model="gpt-5-2026", code="stream_stalled", status=200,

@@ -25,7 +25,7 @@ class End:
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
         self.cancels: list[bytes] = []
-        self.hub = RelayHub(bus, lambda relay_id, _reason: self.cancels.append(relay_id))
+        self.hub = RelayHub(bus, lambda relay_id, _reason, _attempt: self.cancels.append(relay_id))
         self.running: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

@@ -120,6 +120,8 @@ class Cancel(msgspec.Struct, frozen=True, array_like=True, tag="cx"):
 
     relay_id: RelayId
     reason: str = "client_gone"
+    attempt: Attempt = 0
+    """Only this attempt of a request; 0: whichever runs."""
 
 
 class Pull(msgspec.Struct, frozen=True, array_like=True, tag="pl"):

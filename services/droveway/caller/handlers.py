@@ -66,11 +66,16 @@ class Caller:
             text = f"This caller doesn't know {call.target.provider}/{call.target.credential} yet"
             self._tell(reply, self._failed_before(call, failure("provider_unavailable", text)))
             return
-        if upstream.full or self._spool.full or call.relay_id in self._running:
+        earlier = self._running.get(call.relay_id)
+        if earlier is not None and earlier.attempt < call.attempt:
+            # The router has given that one up; its cancel may still be on the way.
+            self.cancel(call.relay_id, "a later attempt of the request has come")
+            earlier = None
+        if upstream.full or self._spool.full or earlier is not None:
             self._refuse(call, reply, upstream.in_flight)
             return
         record = AttemptRecord(call, self._bus.instance, self._telemetry)
-        running = _Running(asyncio.current_task())
+        running = _Running(asyncio.current_task(), call.attempt)
         self._running[call.relay_id] = running
         upstream.in_flight += 1
         self._tell(reply, dispatch.Started(attempt_id=call.attempt_id, caller=self._bus.instance))
@@ -80,7 +85,8 @@ class Caller:
         finally:
             unlink()
             upstream.in_flight -= 1
-            del self._running[call.relay_id]
+            if self._running.get(call.relay_id) is running:
+                del self._running[call.relay_id]
             self._spool.put(record.row())
             record.record_spans(upstream)
 
@@ -89,10 +95,12 @@ class Caller:
         if is_inbox_of(reply, _ROUTERS):
             self._refuse(call, reply, len(self._running))
 
-    def cancel(self, relay_id: bytes, reason: str) -> None:
-        """Nobody wants this answer any more: closes the upstream call at once."""
+    def cancel(self, relay_id: bytes, reason: str, attempt: int = 0) -> None:
+        """Nobody wants this answer, or this attempt at it: closes the upstream call at once."""
         running = self._running.get(relay_id)
-        if running is not None and not running.reason:
+        if running is None or (attempt and attempt != running.attempt):
+            return
+        if not running.reason:
             running.reason = reason
             if running.task is not None:
                 running.task.cancel()
@@ -119,7 +127,7 @@ class Caller:
             call.relay_id,
             call.door,
             call.answer_to,
-            lambda reason: self.cancel(call.relay_id, reason),
+            lambda reason: self.cancel(call.relay_id, reason, call.attempt),
         )
 
         def on_commit() -> None:
@@ -196,7 +204,11 @@ class Caller:
     ) -> None:
         """Cancelled by the door or the router, or cut at the end of this process's drain."""
         if running.reason:
-            record.fail(failure("client_closed_request", running.reason[:200]), "cancelled")
+            gone = failure("client_closed_request", running.reason[:200])
+            record.fail(gone, "cancelled")
+            if not record.committed:
+                # The door may have told only us: without news the router would try elsewhere.
+                self._tell(reply, self._failed_before(call, gone))
             return
         stopped = failure("server_shutting_down", retry_after_ms=1_000)
         self._end_badly(call, reply, record, sender, stopped, stopped)
@@ -225,8 +237,9 @@ class Caller:
 class _Running:
     """One attempt's task, and why it was cancelled."""
 
-    __slots__ = ("reason", "task")
+    __slots__ = ("attempt", "reason", "task")
 
-    def __init__(self, task: "asyncio.Task[None] | None") -> None:
+    def __init__(self, task: "asyncio.Task[None] | None", attempt: int) -> None:
         self.task = task
+        self.attempt = attempt
         self.reason = ""

@@ -68,7 +68,9 @@ class Attempt:
         """Tells the caller, now or as soon as one has started it, that nobody wants it."""
         self._cancel_reason = self._cancel_reason or reason
         if self.caller:
-            self._hub.send_control(self.caller, Cancel(self._call.relay_id, reason))
+            self._hub.send_control(
+                self.caller, Cancel(self._call.relay_id, reason, self._call.attempt)
+            )
 
     async def _next(self, within_s: float, otherwise: str) -> dispatch.AttemptNews:
         if not self._news:
@@ -94,7 +96,8 @@ class Attempt:
             self.caller = news.caller  # not only once `run` has read it: a cancel may come before
             if self._cancel_reason:
                 self._hub.send_control(
-                    news.caller, Cancel(self._call.relay_id, self._cancel_reason)
+                    news.caller,
+                    Cancel(self._call.relay_id, self._cancel_reason, self._call.attempt),
                 )
         self._push(news)
 

@@ -84,7 +84,7 @@ class OwnedRequests:
             if len(self._commits) > REMEMBERED_COMMITS:
                 self._commits.popitem(last=False)
 
-    def cancel(self, relay_id: bytes, reason: str) -> None:
+    def cancel(self, relay_id: bytes, reason: str, _attempt: int = 0) -> None:
         """The door's client is gone, or it took another router's answer."""
         owned = self._owned.get(relay_id)
         if owned is not None:

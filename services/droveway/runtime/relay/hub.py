@@ -43,7 +43,9 @@ class HubStatistics(NamedTuple):
 class RelayHub:
     """Owns this process's senders, receivers, offered bodies and peers."""
 
-    def __init__(self, bus: Bus, on_cancel: Callable[[bytes, str], None] | None = None) -> None:
+    def __init__(
+        self, bus: Bus, on_cancel: Callable[[bytes, str, int], None] | None = None
+    ) -> None:
         self._bus = bus
         self._on_cancel = on_cancel
         self._senders: dict[bytes, Sender] = {}
@@ -188,10 +190,11 @@ class RelayHub:
                 if sender := self._senders.get(message.relay_id):
                     sender.on_resend(message.from_seq)
             case relay.Cancel():
-                if sender := self._senders.get(message.relay_id):
+                sender = self._senders.get(message.relay_id)
+                if sender is not None and not message.attempt:
                     sender.cancel(message.reason)
                 if self._on_cancel is not None:
-                    self._on_cancel(message.relay_id, message.reason)
+                    self._on_cancel(message.relay_id, message.reason, message.attempt)
 
     def _on_heartbeat(self, beat: relay.Heartbeat) -> None:
         if beat.peer in self._heard_at:
