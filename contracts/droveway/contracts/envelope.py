@@ -40,6 +40,8 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 T = TypeVar("T")
 
+MALFORMED = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+"""All that decoding hostile bytes raises; msgspec's own family has neither depth nor UTF-8."""
 encode = msgspec.msgpack.Encoder().encode
 """Any contract struct to msgpack bytes."""
 

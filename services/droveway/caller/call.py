@@ -15,6 +15,7 @@ from droveway.caller.upstream_errors import UpstreamError
 from droveway.caller.upstream_response import UpstreamResponse
 from droveway.caller.upstreams import Upstream
 from droveway.contracts import relay
+from droveway.contracts.envelope import MALFORMED
 from droveway.contracts.errors import Failure, failure
 from droveway.dialects import openai_chat
 from droveway.runtime.relay import Sender
@@ -200,7 +201,7 @@ class UpstreamCall:
             if facts.failure is not None:
                 return facts.failure
             shown = data if include_usage else openai_chat.without_usage(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except MALFORMED:
             record.malformed_events += 1
             return None
         if facts.has_content:

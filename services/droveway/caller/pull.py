@@ -3,9 +3,8 @@
 import asyncio
 import logging
 
-import msgspec
-
 from droveway.contracts import relay
+from droveway.contracts.envelope import MALFORMED
 from droveway.contracts.inference import Body
 from droveway.otel.logs import log_event
 from droveway.runtime.bus import Bus
@@ -30,7 +29,7 @@ async def fetch_body(bus: Bus, hub: RelayHub, body: Body, within_s: float) -> by
     def on_payload(payload: bytes) -> None:
         try:
             frame = relay.frame_decoder.decode(payload)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        except MALFORMED:
             log_event(log, "bad_frame", level=logging.WARNING)
             return
         receiver.on_frame(frame, len(payload))

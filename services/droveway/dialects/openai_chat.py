@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from droveway.contracts.envelope import MALFORMED
 from droveway.contracts.errors import Failure, failure
 from droveway.contracts.relay import Usage
 from droveway.dialects import openai_chunk
@@ -159,7 +160,7 @@ class AnswerFacts:
         """Takes in a whole answer; the failure when it isn't one."""
         try:
             answer = openai_chunk.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except MALFORMED:
             return failure("bad_upstream", "The provider's answer is no chat completion")
         if answer.is_error():
             return failure_in_band(body)
@@ -253,7 +254,7 @@ def error_parts(body: bytes) -> tuple[str, str, str, str | None]:
     """Message, type, code and param of an error body in OpenAI's shape; empty where absent."""
     try:
         envelope = _errors.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except MALFORMED:
         return "", "", "", None
     match envelope.error:
         case _ErrorBody() as error:

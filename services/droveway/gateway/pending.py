@@ -8,7 +8,7 @@ import time
 import msgspec
 
 from droveway.contracts import relay
-from droveway.contracts.envelope import encode
+from droveway.contracts.envelope import MALFORMED, encode
 from droveway.contracts.errors import Failure, failure
 from droveway.contracts.inference import (
     ACCEPT_WITHIN_MS,
@@ -92,7 +92,7 @@ class _Ask:
                 self.receiver.on_frame(relay.frame_decoder.decode(payload), len(payload))
                 return
             news = relay.news_decoder.decode(payload)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        except MALFORMED as error:
             log_event(log, "bad_message", level=logging.WARNING, reason=str(error)[:200])
             return
         if isinstance(news, Accepted):

@@ -4,10 +4,8 @@ import logging
 import time
 from collections.abc import Callable
 
-import msgspec
-
 from droveway.contracts import admission
-from droveway.contracts.envelope import encode, is_inbox_of
+from droveway.contracts.envelope import MALFORMED, encode, is_inbox_of
 from droveway.limiter.decisions import Decisions
 from droveway.otel.logs import log_event
 from droveway.runtime.bus import Bus
@@ -27,7 +25,7 @@ def decide(bus: Bus, decisions: Decisions) -> Callable[[bytes, str], None]:
             return
         try:
             request = admission.request_decoder.decode(payload)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        except MALFORMED as error:
             log_event(log, "bad_message", level=logging.WARNING, reason=str(error)[:200])
             return
         answer = decisions.decide(request, time.monotonic())

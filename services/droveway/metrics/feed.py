@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from droveway.contracts import usage
+from droveway.contracts.envelope import MALFORMED
 from droveway.contracts.jetstream import USAGE, USAGE_CONSUMER
 from droveway.otel.logs import log_event
 from droveway.runtime.bus import Bus
@@ -103,7 +104,7 @@ class UsageFeed:
         self._left -= 1
         try:
             row = usage.row_decoder.decode(payload)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        except MALFORMED as error:
             self._invalid += 1
             log_event(log, "bad_row", level=logging.ERROR, reason=str(error)[:200])
             self._acknowledge(ack)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from droveway.contracts import dispatch
-from droveway.contracts.envelope import encode
+from droveway.contracts.envelope import MALFORMED, encode
 from droveway.contracts.errors import Failure, failure
 from droveway.contracts.relay import Cancel
 from droveway.runtime.bus import Bus
@@ -88,7 +88,7 @@ class Attempt:
     def _on_news(self, payload: bytes) -> None:
         try:
             news = dispatch.news_decoder.decode(payload)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        except MALFORMED:
             return
         if news.attempt_id != self._call.attempt_id:
             return

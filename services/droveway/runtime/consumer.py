@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from droveway.contracts.envelope import MALFORMED
 from droveway.otel.logs import log_event
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Consumer:
         """The message, or None when it isn't one: counted, logged, dropped."""
         try:
             return decoder.decode(payload)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        except MALFORMED as error:
             self._malformed += 1
             log_event(
                 log,

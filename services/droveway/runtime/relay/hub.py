@@ -8,10 +8,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import NamedTuple
 
-import msgspec
-
 from droveway.contracts import relay
-from droveway.contracts.envelope import SubjectError, encode, is_inbox_of, service_of
+from droveway.contracts.envelope import MALFORMED, SubjectError, encode, is_inbox_of, service_of
 from droveway.otel.logs import log_event
 from droveway.runtime.bus import Bus, Inbox
 from droveway.runtime.errors import BusError
@@ -119,7 +117,6 @@ class RelayHub:
 
     def close_receiver(self, receiver: Receiver) -> None:
         """Forgets a receiver; frames that still come are dropped."""
-        receiver.closed = True
         self._receivers.pop(receiver.relay_id, None)
         self._missed.pop(receiver.relay_id, None)
 
@@ -162,7 +159,7 @@ class RelayHub:
     def _on_control(self, payload: bytes, reply: str) -> None:
         try:
             message = relay.control_decoder.decode(payload)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        except MALFORMED:
             self._malformed += 1
             return
         match message:

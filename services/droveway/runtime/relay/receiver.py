@@ -20,7 +20,6 @@ class Receiver:
         self.relay_id = relay_id
         self.peer = ""
         """The sender's instance; known from the first frame's origin, or when pulling."""
-        self.closed = False
         self.was_cut = False
         """The terminal is our own: the sender may still be at work."""
         self.next_seq = 0
@@ -32,7 +31,6 @@ class Receiver:
         self._ready: deque[tuple[relay.Frame, int]] = deque()
         self.wake = asyncio.Event()
         """Set when something may have changed; whoever waits clears it first."""
-        self._received_bytes = 0
         self._taken_bytes = 0
         self._taken_seq = 0
         self._granted_bytes = window_bytes
@@ -108,7 +106,6 @@ class Receiver:
 
     def _accept(self, frame: relay.Frame, size_bytes: int) -> None:
         self.next_seq += 1
-        self._received_bytes += size_bytes
         self._ready.append((frame, size_bytes))
         if isinstance(frame, relay.Chunk):
             if frame.origin is not None:
