@@ -258,14 +258,14 @@ def test_nothing_is_taken_after_the_terminal() -> None:
     wire = Wire()
     wire.send(b"a")
     wire.sender.complete(relay.Usage(), "stop")
-    wire.sender.complete(relay.Usage(), "stop")
     wire.deliver()
     wire.deliver()
-    wire.deliver()
+    wire.receiver.on_frame(relay.Completed(2, relay.Usage(), attempt=1), 9)
+    wire.receiver.on_frame(relay.Chunk(2, (b"late",), None, 1), 9)
     for _ in range(5):
         wire.take()
     assert [type(frame) for frame in wire.taken] == [relay.Chunk, relay.Completed]
-    assert wire.receiver.dropped_frames == 1
+    assert wire.receiver.dropped_frames == 2
 
 
 def test_a_cut_ends_what_was_received_with_one_terminal_of_its_own() -> None:
@@ -298,6 +298,7 @@ def test_interrupted_is_a_terminal_with_its_failure() -> None:
 
 def test_frames_of_two_attempts_never_mix() -> None:
     first, late = Wire(attempt=1), Wire(attempt=2)
+    late.origin = relay.Origin("caller-ba9876543210", RELAY, 2, "p", "m")
     for number in range(3):
         first.send(b"first %d" % number)
         late.send(b"late %d" % number)

@@ -263,7 +263,7 @@ async def test_a_linked_caller_that_lives_is_not_declared_dead(nats: NatsServer)
         caller.hub.link(router.bus.instance)
         heard = caller.bus.instance
         began_s = time.monotonic()
-        await until(lambda: router.hub._heard_at[heard] > began_s + 1.2)
+        await until(lambda: router.hub.heard_at_s(heard) > began_s + 1.2)
         assert deaths == []
         assert router.hub.statistics().peers == 1
 

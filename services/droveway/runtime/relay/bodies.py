@@ -9,9 +9,9 @@ from droveway.contracts import relay
 from droveway.contracts.envelope import encode, is_inbox_of
 from droveway.contracts.errors import failure
 from droveway.otel.logs import log_event
-from droveway.runtime.bus import Bus
 from droveway.runtime.errors import BusError, RelayCut
 from droveway.runtime.relay.sender import Sender
+from droveway.runtime.relay.wire import Wire
 
 log = logging.getLogger(__name__)
 
@@ -26,13 +26,15 @@ class Bodies:
 
     def __init__(
         self,
-        bus: Bus,
+        bus: Wire,
         open_sender: Callable[[bytes, str, str], Sender],
         close_sender: Callable[[Sender], None],
+        is_open: Callable[[Sender], bool],
     ) -> None:
         self._bus = bus
         self._open_sender = open_sender
         self._close_sender = close_sender
+        self._is_open = is_open
         self._offers: dict[bytes, bytes] = {}
         self._running: dict[bytes, tuple[str, Sender]] = {}
         self._pulls: asyncio.Queue[relay.Pull] = asyncio.Queue(maxsize=MAX_WAITING_PULLS)
@@ -62,17 +64,25 @@ class Bodies:
         while True:
             pull = await self._pulls.get()
             body = self._offers.get(pull.relay_id)
-            answered_to, earlier = self._running.get(pull.relay_id, ("", None))
             if not is_inbox_of(pull.answer_to, PULLERS):
                 self.malformed += 1
             elif body is None:
                 self._refuse(pull)
-            elif answered_to != pull.answer_to:  # else it is repeated, and under way
+            elif not self._is_answered(pull):
+                _, earlier = self._running.get(pull.relay_id, ("", None))
                 if earlier is not None:
                     earlier.cancel("pulled by a later attempt")
                 sender = self._open_sender(pull.relay_id, pull.peer, pull.answer_to)
                 self._running[pull.relay_id] = pull.answer_to, sender
                 tasks.create_task(self._send(sender, body))
+
+    def _is_answered(self, pull: relay.Pull) -> bool:
+        """Whether it repeats one that is under way or was answered, and not forgotten unheard."""
+        answered_to, sender = self._running.get(pull.relay_id, ("", None))
+        if sender is None or answered_to != pull.answer_to:
+            return False
+        taken = sender.done.is_set() and not sender.cancelled.is_set()
+        return taken or self._is_open(sender)
 
     def _refuse(self, pull: relay.Pull) -> None:
         gone = failure("client_closed_request", "the body isn't here any more")
