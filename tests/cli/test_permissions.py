@@ -9,7 +9,7 @@ import pytest
 from droveway.cli.nats_config import NatsServerSettings, Place, server_config
 from droveway.contracts.envelope import PREFIX, inbox, new_instance, token
 from droveway.contracts.permissions import USERS, User
-from droveway.runtime.nats_client import DirectClient
+from droveway.runtime.bus.client import DirectClient
 from tests.support.nats import NatsServer
 
 NAMES = [user.name for user in USERS]

@@ -192,6 +192,8 @@ async def test_a_subject_that_is_no_utf8_does_not_deafen(nats: NatsServer) -> No
         await pair.settled()
         pair.door.publish(SUBJECT, b"after")
         await until(lambda: b"after" in pair.heard)
+        assert pair.heard == [b"after"]
+        assert pair.router.statistics().malformed == 1
 
 
 async def test_a_pong_that_comes_late_does_not_deafen(nats: NatsServer) -> None:
@@ -376,6 +378,41 @@ async def test_a_late_inbox_of_another_process_is_not_ours(nats: NatsServer) -> 
         pair.router.publish(inbox("gateway", new_instance("gateway"), token), b"stray")
         await pair.settled()
         assert heard == []
+
+
+async def test_headers_of_ours_travel_with_a_message(nats: NatsServer) -> None:
+    async with joined(nats) as pair:
+        heard: list[tuple[bytes, str, str, bytes | None]] = []
+        await pair.router.subscribe_raw(
+            "droveway.v1.inference.*", lambda *message: heard.append(message)
+        )
+        reply = pair.door.open_inbox(lambda _payload: None, lambda: None).subject
+        pair.door.publish(SUBJECT, b"with", reply, {"traceparent": "00-1"})
+        pair.door.publish(SUBJECT, b"without")
+        await until(lambda: len(heard) == 2)
+        assert heard == [
+            (b"with", reply, SUBJECT, b"NATS/1.0\r\ntraceparent: 00-1\r\n\r\n"),
+            (b"without", "", SUBJECT, None),
+        ]
+
+
+async def test_a_bus_without_a_watchdog_stops_hearing_itself(own_nats: NatsServer) -> None:
+    settings = brisk(own_nats, "gateway")
+    async with connect(settings, "gateway", new_instance("gateway")) as door:
+        async with watched(door):
+            await until(lambda: door.statistics().last_beat_s < settings.beat_every_s)
+            assert door.hears_itself
+        await until(lambda: door.statistics().last_beat_s > 2 * settings.beat_every_s + 0.5)
+        assert not door.hears_itself
+
+
+async def test_what_a_late_subscription_left_is_forgotten(nats: NatsServer) -> None:
+    async with joined(nats) as pair:
+        before = len(pair.router._client._subs)
+        for _ in range(100):
+            subscription = await pair.router.subscribe(SUBJECT, lambda _payload, _reply: None)
+            subscription.close()
+        assert len(pair.router._client._subs) == before
 
 
 def _published(bus: Bus, subject: str, payload: bytes) -> bool:

@@ -12,12 +12,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from droveway.contracts.envelope import PREFIX, inbox, new_instance, request_time_ms, token
+from droveway.contracts.envelope import MALFORMED, PREFIX, new_instance, request_time_ms
 from droveway.contracts.jetstream import USAGE
 from droveway.contracts.usage import AttemptRecorded, RequestRecorded, row_decoder
-from droveway.runtime.bus import BusSettings
-from droveway.runtime.errors import BusError, Disconnected, SettingsError
-from droveway.runtime.nats_client import DirectClient
+from droveway.runtime.bus import Bus, BusSettings, connect
+from droveway.runtime.errors import BusError, SettingsError
 
 BATCH_ROWS = 500
 CLOCK_SKEW_S = 5.0
@@ -53,19 +52,18 @@ async def read_trail(broker: BusSettings, request_id: str, wait_s: float) -> Tra
     """The rows of `request_id`; waits up to `wait_s` for those that are still on their way.
 
     Raises:
-        SettingsError: `request_id` is none.
-        BusError: The server refuses the connection, or the stream doesn't answer.
+        SettingsError: `request_id` is none, or the server can't be reached or refuses the user.
+        BusError: The stream doesn't answer.
     """
     try:
         began = datetime.fromtimestamp(request_time_ms(request_id) / 1000, UTC)
     except (ValueError, OverflowError) as error:
         raise SettingsError(str(error)) from None
-    reader = _Reader(await _connect(broker))
-    await reader.listen()
-    try:
+    broker = msgspec.structs.replace(broker, connect_within_s=CONNECT_LIMIT_S)
+    async with connect(broker, "operator", new_instance("operator")) as bus:
+        reader = _Reader(bus)
+        await reader.listen()
         return await _collect(reader, request_id, began, wait_s)
-    finally:
-        await reader.client.close()
 
 
 async def _collect(reader: "_Reader", request_id: str, began: datetime, wait_s: float) -> Trail:
@@ -95,7 +93,7 @@ def _of(request_id: str, payloads: list[bytes]) -> list[AttemptRecorded | Reques
         if needle in payload:  # decoding each row of a busy stream would take 20 times as long
             try:
                 row = row_decoder.decode(payload)
-            except msgspec.DecodeError:
+            except MALFORMED:
                 continue
             if row.request_id == request_id:
                 rows.append(row)
@@ -111,42 +109,19 @@ def _trail(rows: dict[bytes, AttemptRecorded | RequestRecorded]) -> Trail:
     )
 
 
-async def _connect(broker: BusSettings) -> DirectClient:
-    client = DirectClient(broker.max_unsent_bytes)
-
-    async def ignore(_error: Exception) -> None:
-        """The error is raised as well."""
-
-    try:
-        await client.connect(
-            list(broker.servers),
-            name="droveway-operator",
-            nkeys_seed=broker.nkey_file or None,
-            connect_timeout=CONNECT_LIMIT_S,
-            allow_reconnect=False,
-            max_reconnect_attempts=1,
-            error_cb=ignore,
-        )
-    except Exception as error:
-        await client.close()
-        where = ", ".join(broker.servers)
-        raise Disconnected(f"can't connect to NATS at {where}: {error}; is it running?") from error
-    return client
-
-
 class _Reader:
     """One connection that reads pages of USAGE."""
 
-    def __init__(self, client: DirectClient) -> None:
-        self.client = client
-        self._inbox = inbox("operator", new_instance("operator"), token())
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._inbox = bus.feed_subject()
         self._rows: list[bytes] = []
         self._last: dict[str, str] = {}
         self._done: asyncio.Future[None] | None = None
 
     async def listen(self) -> None:
         """Opens the inbox."""
-        await self.client.subscribe_direct(self._inbox, "", self._receive)
+        await self._bus.subscribe_raw(self._inbox, self._receive)
 
     async def page(self, query: dict[str, Any]) -> _Page:
         """The next rows from `start_time` or `seq` on.
@@ -158,7 +133,7 @@ class _Reader:
         self._done = asyncio.get_running_loop().create_future()
         body = query | {"next_by_subj": f"{PREFIX}.usage.*", "batch": BATCH_ROWS}
         subject = f"$JS.API.DIRECT.GET.{USAGE}"
-        self.client.publish_now(subject, msgspec.json.encode(body), self._inbox)
+        self._bus.publish(subject, msgspec.json.encode(body), self._inbox)
         try:
             async with asyncio.timeout(_ANSWER_LIMIT_S):
                 await self._done
@@ -172,7 +147,7 @@ class _Reader:
             pending=int(self._last.get("nats-num-pending", 0)) if self._rows else 0,
         )
 
-    def _receive(self, _subject: bytes, _reply: bytes, data: bytes, headers: bytes | None) -> None:
+    def _receive(self, data: bytes, _reply: str, _subject: str, headers: bytes | None) -> None:
         assert self._done is not None
         status, fields = _headers(headers or b"")
         if not status:

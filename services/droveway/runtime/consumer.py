@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, TypeVar
 
@@ -9,10 +10,25 @@ import msgspec
 
 from droveway.contracts.envelope import MALFORMED
 from droveway.otel.logs import log_event
+from droveway.runtime.meter import Meter, Metered
+from droveway.runtime.rare_log import RareLog
 
 log = logging.getLogger(__name__)
 
 M = TypeVar("M")
+
+
+class _StartsWork(Metered[[bytes, str]]):
+    """A callback that returns while its work runs: the consumer's meter counts that."""
+
+    __slots__ = ()
+
+    def __init__(self, callback: Callable[[bytes, str], None], meter: Meter) -> None:
+        super().__init__(callback)
+        self.meter = meter
+
+    def __call__(self, payload: bytes, reply: str) -> None:
+        self._callback(payload, reply)
 
 
 class ConsumerStatistics(NamedTuple):
@@ -38,7 +54,9 @@ class Consumer:
         self._handled = 0
         self._refused_full = 0
         self._malformed = 0
+        self._bad_message = RareLog(log, "bad_message", consumer=name)
         self._failed = 0
+        self.meter = Meter()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -48,19 +66,17 @@ class Consumer:
             return decoder.decode(payload)
         except MALFORMED as error:
             self._malformed += 1
-            log_event(
-                log,
-                "bad_message",
-                level=logging.WARNING,
-                consumer=self._name,
-                reason=str(error)[:200],
-            )
+            self.meter.requests += 1
+            self.meter.failed("malformed")
+            self._bad_message.warn(reason=str(error)[:200])
             return None
 
     def start(self, work: Coroutine[Any, Any, None]) -> bool:
         """Starts `work` unless the bound is reached; then it is closed and False returned."""
+        self.meter.requests += 1
         if len(self._running) >= self._limit:
             self._refused_full += 1
+            self.meter.failed("full")
             work.close()
             return False
         self._handled += 1
@@ -100,11 +116,15 @@ class Consumer:
             self._idle.set()
 
     async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+        began_ns = time.monotonic_ns()
         try:
             await work
-        except Exception:
+        except Exception as error:
             self._failed += 1
+            self.meter.failed(type(error).__name__)
             log.exception("handler_failed in %s", self._name)
+        finally:
+            self.meter.processing_ns += time.monotonic_ns() - began_ns
 
 
 def on_message(
@@ -112,7 +132,7 @@ def on_message(
     decoder: "msgspec.msgpack.Decoder[M]",
     handle: Callable[[M, str], Coroutine[Any, Any, None]],
     refuse: Callable[[M, str], None],
-) -> Callable[[bytes, str], None]:
+) -> Metered[[bytes, str]]:
     """A bus callback that decodes and runs `handle(message, reply)`; `refuse` answers when full."""
 
     def receive(payload: bytes, reply: str) -> None:
@@ -120,4 +140,4 @@ def on_message(
         if message is not None and not consumer.start(handle(message, reply)):
             refuse(message, reply)
 
-    return receive
+    return _StartsWork(receive, consumer.meter)

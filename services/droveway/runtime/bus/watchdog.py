@@ -1,0 +1,73 @@
+"""The process hears itself through the broker, or leaves the connection, or ends."""
+
+import asyncio
+import logging
+import time
+
+from droveway.otel.logs import log_event
+from droveway.runtime.bus.client import DirectClient
+from droveway.runtime.bus.settings import BusSettings
+from droveway.runtime.errors import BusError, Disconnected
+
+log = logging.getLogger(__name__)
+
+
+class Watchdog:
+    """Sends the process a message each second and knows when one last came back.
+
+    A client library believes what TCP tells it. A frozen broker, a black hole and a read loop that
+    has ended all look like a healthy connection to it; a message to oneself doesn't lie.
+    """
+
+    def __init__(self, client: DirectClient, settings: BusSettings, subject: str) -> None:
+        self._client = client
+        self._settings = settings
+        self._subject = subject
+        self._heard_at_s = time.monotonic()
+        self._gone = asyncio.Event()
+
+    @property
+    def silence_s(self) -> float:
+        """Seconds since the last beat came back."""
+        return time.monotonic() - self._heard_at_s
+
+    def hear(self, _payload: bytes) -> None:
+        """A beat came back."""
+        self._heard_at_s = time.monotonic()
+
+    def beat(self) -> None:
+        """Sends one, if there is a connection."""
+        try:
+            self._client.publish_now(self._subject, b"")
+        except BusError:
+            log_event(log, "watchdog_unsent", level=logging.DEBUG)
+
+    def stop(self) -> None:
+        """The client has closed and won't come back by itself."""
+        self._gone.set()
+
+    async def run(self) -> None:
+        """Beats; reconnects when deaf, gives up after a minute.
+
+        Raises:
+            Disconnected: There was no way back; the process should end and be restarted.
+        """
+        settings = self._settings
+        while True:
+            self.beat()
+            try:
+                async with asyncio.timeout(settings.beat_every_s):
+                    await self._gone.wait()
+                raise Disconnected("the NATS client has closed")
+            except TimeoutError:
+                silence_s = self.silence_s
+            if silence_s > settings.give_up_after_s:
+                raise Disconnected(
+                    f"nothing heard from NATS for {silence_s:.0f} s, "
+                    f"last error: {self._client.last_error or 'none, it was silent'}"
+                )
+            # A connection that has just come back had no time for a beat yet.
+            deaf_s = min(silence_s, time.monotonic() - self._client.connected_at_s)
+            if deaf_s > settings.deaf_after_s and self._client.is_connected:
+                log_event(log, "bus_deaf", level=logging.WARNING, silence_s=round(silence_s, 1))
+                await self._client.force_reconnect()
