@@ -21,10 +21,12 @@ from droveway.otel.logs import configure, log_event
 from droveway.otel.setup import Telemetry, TelemetrySettings, install
 from droveway.runtime import bus as bus_module
 from droveway.runtime import probes, settings
-from droveway.runtime.bus import Bus, BusSettings
+from droveway.runtime.bus import Bus
 from droveway.runtime.consumer import Consumer
+from droveway.runtime.discovery import Discovery
 from droveway.runtime.errors import DrovewayError, SettingsError
 from droveway.runtime.gauges import Gauges
+from droveway.runtime.nats_context import service_broker
 from droveway.runtime.tuning import settle_in
 
 log = logging.getLogger(__name__)
@@ -43,13 +45,20 @@ class Process:
     """What a service's wiring works with."""
 
     def __init__(
-        self, name: str, instance: str, bus: Bus, telemetry: Telemetry, tasks: asyncio.TaskGroup
+        self,
+        name: str,
+        instance: str,
+        bus: Bus,
+        telemetry: Telemetry,
+        tasks: asyncio.TaskGroup,
+        discovery: Discovery,
     ) -> None:
         self.name = name
         self.instance = instance
         self.bus = bus
         self.telemetry = telemetry
         self.tasks = tasks
+        self.discovery = discovery
         self.gauges = Gauges(name)
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
@@ -61,6 +70,7 @@ class Process:
         self._background: set[asyncio.Task[None]] = set()
         self.gauges.add("bus", bus.statistics)
         self.gauges.add("spans", telemetry.statistics)
+        self.gauges.add("discovery", discovery.statistics)
 
     def consumer(self, noun: str, limit: int) -> Consumer:
         """A bounded consumer whose tasks live in this process's task group."""
@@ -103,14 +113,12 @@ async def running(name: str, own: settings.ServiceSettings) -> AsyncIterator[Pro
     async with AsyncExitStack() as stack:
         stack.push_async_callback(asyncio.to_thread, telemetry.shutdown)
         bus = await stack.enter_async_context(
-            bus_module.connect(
-                BusSettings(servers=tuple(own.nats_url.split(",")), nkey_file=own.nats_nkey_file),
-                name,
-                instance,
-            )
+            bus_module.connect(service_broker(name, own), name, instance)
         )
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        process = Process(name, instance, bus, telemetry, tasks)
+        discovery = Discovery(bus, own.discovery_answers_per_s)
+        process = Process(name, instance, bus, telemetry, tasks, discovery)
+        await process.discovery.listen()
         port = await stack.enter_async_context(
             probes.serving(own.admin_host, own.admin_port, process.registry, process.checks)
         )

@@ -15,16 +15,31 @@ Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 S = TypeVar("S", bound=msgspec.Struct)
 
+DEFAULT_NATS_URL = "nats://127.0.0.1:4222"
+
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What every service is told; a service's own settings extend it."""
 
-    nats_url: str = "nats://127.0.0.1:4222"
-    """Comma-separated server addresses. Also read from `DROVEWAY_NATS_URL`."""
+    nats_url: str = DEFAULT_NATS_URL
+    """Comma-separated server addresses; any but the default goes before those of the context."""
+    nats_context: str = ""
+    """Name or path of a context of the `nats` command line; what is set here goes before it."""
     nats_nkey_file: str = ""
     """File with the service's NKey seed; empty: no authentication (never in production)."""
+    nats_creds_file: str = ""
+    """`.creds` file with the service's JWT and seed, for a server in operator mode; in place of
+    the NKey."""
+    nats_ca_file: str = ""
+    """PEM certificates of who may sign the server's; empty: the system's."""
+    nats_cert_file: str = ""
+    """PEM certificate that the service shows the server."""
+    nats_key_file: str = ""
+    """The certificate's key."""
     config: str = "droveway.yaml"
     """The configuration file. Also read from `DROVEWAY_CONFIG`."""
+    discovery_answers_per_s: Count = 100
+    """Answers to operators who ask which services run; beyond it questions are dropped."""
     admin_host: str = "127.0.0.1"
     """Where `/metrics`, `/livez` and `/readyz` listen; `0.0.0.0` in a container."""
     admin_port: Port = 0
@@ -49,7 +64,10 @@ class WorkerSettings(DrainingSettings, frozen=True, kw_only=True):
     """Messages handled at once; beyond it they are refused as overloaded."""
 
 
-SHARED = ("nats_url", "config", "admin_host", "drain_s", "log_level", "log_format")
+SHARED = (
+    *("nats_url", "nats_context", "nats_ca_file", "nats_cert_file", "nats_key_file"),
+    *("config", "admin_host", "drain_s", "log_level", "log_format"),
+)
 """Fields that `DROVEWAY_<FIELD>` sets for all services at once."""
 
 
