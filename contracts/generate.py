@@ -19,7 +19,7 @@ from droveway.contracts.errors import CATALOGUE
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SCHEMAS = "contracts/schemas"
-FAMILIES = ("inference", "admission", "dispatch", "relay", "usage")
+FAMILIES = ("client", "inference", "admission", "dispatch", "relay", "usage")
 """Modules with messages, in the order in which a request meets them."""
 
 
@@ -33,7 +33,7 @@ def messages() -> Iterator[tuple[str, type[msgspec.Struct]]]:
             config = value.__struct_config__
             if value.__module__ != module.__name__ or config.tag is None:
                 continue
-            short = config.array_like
+            short = "." not in str(config.tag)
             yield f"{family}.{value.__name__.lower()}" if short else str(config.tag), value
 
 

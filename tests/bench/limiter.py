@@ -60,6 +60,7 @@ async def _ask_for(bus: Bus, key_id: str, seconds: float) -> list[float]:
     while (began_s := time.perf_counter()) < until_s:
         question = admission.AdmissionRequested(
             request_id=new_request_id(),
+            router=bus.instance,
             key_id=key_id,
             tenant="default",
             model="mock",

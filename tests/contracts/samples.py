@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from droveway.contracts import admission, dispatch, inference, relay, usage
+from droveway.contracts import admission, client, dispatch, inference, relay, usage
 from droveway.contracts.errors import Failure
 
 REQUEST = "req_01kb3c9q0h0000000000000000"
@@ -12,6 +12,7 @@ RELAY = bytes(range(16))
 ATTEMPT = bytes(range(16, 32))
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 GATEWAY, ROUTER, CALLER = "gateway-0123456789ab", "router-0123456789ab", "caller-0123456789ab"
+OTHER_ROUTER = "router-abcdefghjkmn"
 NS = 1_790_000_000_000_000_000
 
 WINDOW = inference.Window(limit=60, remaining=59, reset_ms=1_000, window_ms=60_000)
@@ -34,8 +35,9 @@ _REQUESTED = inference.InferenceRequested(
     remaining_ms=60_000, first_token_ms=20_000,
 )  # fmt: skip
 _ASKED = admission.AdmissionRequested(
-    request_id=REQUEST, key_id="k1", tenant="acme", model="gpt-5", remaining_ms=60_000
-)
+    request_id=REQUEST, router=ROUTER, key_id="k1", tenant="acme", model="gpt-5",
+    remaining_ms=60_000,
+)  # fmt: skip
 _ROUTED = dispatch.CallRouted(
     attempt_id=ATTEMPT, attempt=1, request_id=REQUEST, relay_id=RELAY, router=ROUTER, door=GATEWAY,
     answer_to=f"_INBOX.gateway.{GATEWAY}.0a1b", traceparent=TRACE, tenant="acme", key_id="k1",
@@ -54,19 +56,37 @@ _REQUEST_ROW = usage.RequestRecorded(
     began_ns=NS, times=usage.RequestTimes(),
 )  # fmt: skip
 
+_OPENED = client.Opened(
+    request_id=REQUEST, relay_id=RELAY.hex(), heartbeat_ms=500,
+    control=client.control_subject("k1", GATEWAY),
+)  # fmt: skip
+_ERROR = client.Error(message="no", type="server_error", param=None, code="overloaded")
+_HEADERS = {"x-request-id": REQUEST}
+_SPENT = client.Usage(
+    input_tokens=10, output_tokens=20, cache_read_tokens=3, cache_write_tokens=4,
+    reasoning_tokens=5, estimated=True,
+)  # fmt: skip
+_FULL_ERROR = client.Error(
+    message="no", type="server_error", param="n", code="all_targets_failed", request_id=REQUEST,
+    details=(client.Tried(target="openai/gpt-5", code="bad_upstream", status=504, duration_ms=9),),
+)  # fmt: skip
+
 SHORT: tuple[msgspec.Struct, ...] = (
     _REQUESTED,
     inference.Accepted(request_id=REQUEST, router=ROUTER),
     inference.Waiting(request_id=REQUEST, router=ROUTER),
     inference.Refused(request_id=REQUEST, router=ROUTER, failure=SHORT_FAILURE),
+    inference.Held(request_id=REQUEST, router=ROUTER, holder=OTHER_ROUTER, ask=1),
     _ASKED,
     admission.Admitted(request_id=REQUEST),
     admission.Denied(request_id=REQUEST, failure=SHORT_FAILURE),
+    admission.Held(request_id=REQUEST, router=OTHER_ROUTER, ask=1),
     _ROUTED,
     dispatch.Started(attempt_id=ATTEMPT, caller=CALLER),
     dispatch.Busy(attempt_id=ATTEMPT, caller=CALLER, in_flight=100),
     dispatch.AttemptFailed(attempt_id=ATTEMPT, caller=CALLER, failure=SHORT_FAILURE),
     dispatch.Committed(attempt_id=ATTEMPT, caller=CALLER),
+    dispatch.Running(attempt_id=ATTEMPT, attempt=1, caller=CALLER),
     relay.Chunk(0, (b'{"a":1}',)),
     relay.Completed(1, relay.Usage()),
     relay.Interrupted(1, SHORT_FAILURE),
@@ -78,6 +98,17 @@ SHORT: tuple[msgspec.Struct, ...] = (
     relay.Heartbeat(CALLER),
     _ATTEMPT_ROW,
     _REQUEST_ROW,
+    _OPENED,
+    client.Chunk(seq=0),
+    client.Completed(seq=1),
+    client.Failed(status=503, error=_ERROR, should_retry=True),
+    client.Interrupted(seq=1, error=_ERROR),
+    client.Heartbeat(next_seq=1, blocked=False),
+    client.Credit(relay_id=RELAY.hex(), next_seq=1, limit_bytes=32_768),
+    client.Resend(relay_id=RELAY.hex(), from_seq=1),
+    client.Taken(relay_id=RELAY.hex()),
+    client.Cancel(relay_id=RELAY.hex()),
+    client.Probe(),
 )
 
 _change = msgspec.structs.replace
@@ -86,14 +117,16 @@ FULL: tuple[msgspec.Struct, ...] = (
     _change(
         _REQUESTED, include_usage=True, body=PULLED, input_estimate_tokens=9, max_output_tokens=100,
         needs=inference.Needs(tools=True, images=True, json_schema=True, prefill=True),
-        attempts_left=2, enqueued_ns=NS,
+        attempts_left=2, ask=3, instead_of=OTHER_ROUTER,
     ),
     inference.Accepted(request_id=REQUEST, router=ROUTER, requests=WINDOW),
     inference.Waiting(request_id=REQUEST, router=ROUTER, attempt=2),
     inference.Refused(
         request_id=REQUEST, router=ROUTER, failure=FAILURE, tried=(TRIED,), requests=WINDOW
     ),
-    _change(_ASKED, input_tokens=10, max_output_tokens=100),
+    _change(
+        _ASKED, input_tokens=10, max_output_tokens=100, ask=3, instead_of=OTHER_ROUTER
+    ),
     admission.Admitted(request_id=REQUEST, start_in_ms=5, requests=WINDOW),
     admission.Denied(request_id=REQUEST, failure=FAILURE, requests=WINDOW),
     _change(
@@ -117,16 +150,28 @@ FULL: tuple[msgspec.Struct, ...] = (
         ),
     ),
     _change(
-        _REQUEST_ROW, parent=TRACE, code="stream_stalled", attempts=2, provider="openai",
+        _REQUEST_ROW, parent=TRACE, protocol="nats", code="stream_stalled", attempts=2,
+        provider="openai",
         served_model="gpt-5-2026", attempt_id=ATTEMPT, usage=USAGE, answer_bytes=10, events=3,
         times=usage.RequestTimes(
             authenticated_us=1, body_us=2, enqueued_us=3, accepted_us=4, first_frame_us=5,
             first_byte_us=6, ended_us=7,
         ),
     ),
+    client.Chunk(seq=7, events=(b'{"a":1}', b'{"b":2}'), piece=b"{", headers=_HEADERS),
+    client.Completed(
+        seq=8, finish_reason="stop", usage=_SPENT, body=b'{"a":1}', headers=_HEADERS
+    ),
+    client.Failed(
+        seq=1, status=503, error=_FULL_ERROR, should_retry=True, retry_after_ms=1_500,
+        headers=_HEADERS,
+    ),
+    client.Interrupted(seq=8, error=_FULL_ERROR, usage=_SPENT),
 )  # fmt: skip
 
 DECODERS: dict[str, "msgspec.msgpack.Decoder[Any]"] = {
+    "client.frame": client.frame_decoder,
+    "client.control": client.control_decoder,
     "inference.request": inference.request_decoder,
     "admission.request": admission.request_decoder,
     "admission.decision": admission.decision_decoder,

@@ -46,7 +46,7 @@ def control(service: str) -> str:
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_a_pattern_begins_with_two_tokens_of_ours(pattern: str) -> None:
     tokens = pattern.split(".")
-    assert tokens[0] in {"droveway", "_INBOX", "$JS", "$KV"}
+    assert tokens[0] in {"droveway", "_INBOX", "$JS", "$KV", "$SRV"}
     assert not set(tokens[1]) & set("*>")
     assert ">" not in tokens[:-1]
     if tokens[0] == "droveway":

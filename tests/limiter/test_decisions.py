@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from droveway.contracts.admission import AdmissionRequested, Admitted, Denied
+from droveway.contracts.admission import AdmissionRequested, Admitted, Denied, Held
 from droveway.contracts.config import Config, Key, Limit, Provider, Route, RouteTarget, Tier
 from droveway.limiter.decisions import Decisions
 
@@ -32,9 +32,16 @@ def _decisions(remembered: int = 100, **limits: Any) -> Decisions:
     return decisions
 
 
-def _ask(decisions: Decisions, number: int, key: str = "a", now_s: float = NOW_S) -> Any:
+def _ask(
+    decisions: Decisions, number: int, key: str = "a", now_s: float = NOW_S, **hold: Any
+) -> Any:
     question = AdmissionRequested(
-        request_id=f"req_{number}", key_id=key, tenant="t", model="m", remaining_ms=1000
+        request_id=f"req_{number}",
+        key_id=key,
+        tenant="t",
+        model="m",
+        remaining_ms=1000,
+        **{"router": "router-a", **hold},
     )
     return decisions.decide(question, now_s)
 
@@ -124,3 +131,40 @@ def test_remembered_answers_are_bounded() -> None:
     for number in range(10):
         _ask(decisions, number)
     assert decisions.statistics().remembered == 3
+
+
+def test_a_second_router_hears_who_has_the_request() -> None:
+    decisions = _decisions(a=((2, 60.0),))
+    assert isinstance(_ask(decisions, 1), Admitted)
+    held = _ask(decisions, 1, router="router-b", ask=2)
+    assert held == Held(request_id="req_1", router="router-a", ask=1)
+    assert isinstance(_ask(decisions, 2, router="router-b"), Admitted), "it has counted once"
+
+
+def test_the_same_router_hears_it_too_when_its_door_asks_anew() -> None:
+    decisions = _decisions(a=())
+    _ask(decisions, 1)
+    assert isinstance(_ask(decisions, 1, ask=2), Held)
+
+
+def test_what_a_dead_router_held_passes_on_and_counts_once() -> None:
+    decisions = _decisions(a=((1, 60.0),))
+    first = _ask(decisions, 1)
+    assert _ask(decisions, 1, router="router-b", ask=2, instead_of="router-a") == first
+    assert isinstance(_ask(decisions, 1), Held), "the dead one, should it wake"
+    assert _ask(decisions, 1, router="router-b", ask=2, instead_of="router-a") == first
+    assert decisions.statistics().taken_over == 1
+
+
+def test_a_hold_passes_only_from_whoever_has_it_and_only_to_a_later_publication() -> None:
+    decisions = _decisions(a=())
+    _ask(decisions, 1, ask=2)
+    assert isinstance(_ask(decisions, 1, router="router-b", ask=3, instead_of="router-c"), Held)
+    assert isinstance(_ask(decisions, 1, router="router-b", ask=1, instead_of="router-a"), Held)
+
+
+def test_a_denied_request_is_held_by_nobody() -> None:
+    decisions = _decisions(a=((1, 60.0),))
+    _ask(decisions, 1)
+    assert isinstance(_ask(decisions, 2), Denied)
+    assert isinstance(_ask(decisions, 2, router="router-b", ask=2), Denied)

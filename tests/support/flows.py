@@ -148,7 +148,8 @@ async def lines_until(
 ) -> AsyncIterator[httpx.Response]:
     """A stream that has said `needle`; leaving the block closes the connection."""
     async with client.stream("POST", CHAT, json=body) as answer:
-        async for line in answer.aiter_lines():
+        lines = answer.aiter_lines()  # kept: once it's collected, httpx closes the connection
+        async for line in lines:
             if needle in line:
                 break
         yield answer

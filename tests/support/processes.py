@@ -41,6 +41,10 @@ class ServiceProcess:
         """SIGSTOP."""
         self._process.send_signal(signal.SIGSTOP)
 
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._process.send_signal(signal.SIGCONT)
+
     async def value(self, metric: str) -> float:
         """A metric's value now; -1 while it isn't there."""
         try:

@@ -15,6 +15,7 @@ Positive = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+NatsUser = Annotated[str, msgspec.Meta(pattern=r"^(U[A-Z2-7]{55})?$(?!\n)")]
 
 
 class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -113,6 +114,8 @@ class Key(_Strict, frozen=True, kw_only=True):
     models: tuple[Name, ...] = ("*",)
     """Names that it may use; one that ends with `*` allows all that begin so."""
     limits: tuple[Limit, ...] = ()
+    nats_user: NatsUser = ""
+    """Public NKey (`U…`) of the key's NATS user, for requests over the bus; empty: HTTP only."""
 
 
 class Cors(_Strict, frozen=True, kw_only=True):

@@ -96,6 +96,17 @@ class Committed(
     caller: Id
 
 
+class Running(msgspec.Struct, frozen=True, kw_only=True, tag="attempt.running.v1", tag_field="t"):
+    """Caller to door: the router is gone before commit, and the caller goes on with its attempt.
+
+    Its end, if it fails, is then told to the door as well, by `AttemptFailed`.
+    """
+
+    attempt_id: AttemptId
+    attempt: int
+    caller: Id
+
+
 AttemptNews = Started | Busy | AttemptFailed | Committed
 
 call_decoder = msgspec.msgpack.Decoder(CallRouted)

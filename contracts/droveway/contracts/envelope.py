@@ -14,18 +14,22 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
-Millis = Annotated[int, msgspec.Meta(ge=0)]
+MAX_NUMBER = 2**53
+"""Durations, sizes and tokens are below it, so that every language reads them exactly."""
+Millis = Annotated[int, msgspec.Meta(ge=0, lt=MAX_NUMBER)]
 """A duration in milliseconds."""
 UnixNs = Annotated[int, msgspec.Meta(ge=0)]
 """Nanoseconds since 1970; for spans and rows, never for deciding."""
-Tokens = Annotated[int, msgspec.Meta(ge=0)]
+Tokens = Annotated[int, msgspec.Meta(ge=0, lt=MAX_NUMBER)]
 """Model tokens."""
-Bytes = Annotated[int, msgspec.Meta(ge=0)]
+Bytes = Annotated[int, msgspec.Meta(ge=0, lt=MAX_NUMBER)]
 """A size in bytes."""
 NanoUsd = int
 """Money: 10^-9 US dollars."""
 Id = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_-]{1,64}$(?!\n)")]
 """An id that we made; fit to be one token of a subject. (`$` alone would let a line end pass.)"""
+NoId = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_-]{0,64}$(?!\n)")]
+"""An id, or an empty string where there is none."""
 Text = Annotated[str, msgspec.Meta(max_length=4096)]
 """A client's or provider's words: bounded, never part of a subject."""
 RelayId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]

@@ -155,6 +155,12 @@ _ENTRIES = (
         fix="Send less, or have the operator raise the limit.",
     ),
     ErrorCode(
+        code="answer_too_large", status=400, type=_BAD,
+        message="The answer doesn't fit one message: send the header droveway-flow, or stream",
+        cause="A request over the bus wants its answer in one message; larger ones come in frames.",
+        fix="Send `droveway-flow: none` and join the pieces, or set `stream`.",
+    ),
+    ErrorCode(
         code="uri_too_long", status=414, type=_BAD,
         message="The request URI is too long",
         cause="The request line exceeds `max_uri_bytes`.",

@@ -5,9 +5,11 @@ the queue group answers on its inbox with `Accepted` within 250 ms, then `Waitin
 with `Refused`. From commit on the caller's frames (`relay`) arrive on the same inbox.
 """
 
+from typing import Annotated
+
 import msgspec
 
-from droveway.contracts.envelope import AttemptId, Bytes, Id, Millis, RelayId, Text, Tokens, UnixNs
+from droveway.contracts.envelope import AttemptId, Bytes, Id, Millis, NoId, RelayId, Text, Tokens
 from droveway.contracts.envelope import subject as _subject
 from droveway.contracts.errors import Failure
 
@@ -19,9 +21,16 @@ WAITING_EVERY_MS = 500
 """A router that still works on a request says so this often."""
 
 
-def inference_subject(priority: str) -> str:
-    """`droveway.v1.inference.<class>`; routers listen as a queue group."""
-    return _subject("inference", priority)
+Ask = Annotated[int, msgspec.Meta(ge=1, le=100)]
+"""Publications of one request, counted from 1."""
+
+
+def inference_subject(priority: str, router: str = "") -> str:
+    """`droveway.v1.inference.<class>`; routers listen as a queue group.
+
+    With `router`: `droveway.v1.direct.<class>.<router>`, where that one alone listens.
+    """
+    return _subject("direct", priority, router) if router else _subject("inference", priority)
 
 
 class Needs(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +79,10 @@ class InferenceRequested(
     remaining_ms: Millis
     first_token_ms: Millis
     """How long one attempt may take to its first token before the next target is tried."""
-    enqueued_ns: UnixNs = 0
+    ask: Ask = 1
+    """Which publication of the request this is: its door asks again when no router answers."""
+    instead_of: NoId = ""
+    """A router that held the request and is dead or has lost it: its hold passes on. Else empty."""
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +110,16 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True, tag="inference.waiting.
     request_id: Id
     router: Id
     attempt: int = 0
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True, tag="inference.held.v1", tag_field="t"):
+    """Another router holds the request, so this one doesn't run it: see `admission.Held`."""
+
+    request_id: Id
+    router: Id
+    holder: Id
+    ask: Ask
+    """The publication by which the holder has it."""
 
 
 class TriedTarget(msgspec.Struct, frozen=True, kw_only=True):

@@ -54,7 +54,10 @@ def usage_consumer(max_ack_pending: int) -> dict[str, Any]:
 
 
 def idempotency_bucket(max_bytes: int, replicas: int) -> dict[str, Any]:
-    """The stream behind the KV bucket: one row per key, kept for 24 hours."""
+    """The stream behind the KV bucket: one row per key, kept for 24 hours.
+
+    Roll-ups and purges, which other buckets have, would let one message empty it.
+    """
     return {
         "name": f"KV_{IDEMPOTENCY}",
         "subjects": [f"$KV.{IDEMPOTENCY}.>"],
@@ -67,6 +70,7 @@ def idempotency_bucket(max_bytes: int, replicas: int) -> dict[str, Any]:
         "max_msg_size": 4 * 1024,
         "num_replicas": replicas,
         "allow_direct": True,
-        "allow_rollup_hdrs": True,
+        "allow_rollup_hdrs": False,
         "deny_delete": True,
+        "deny_purge": True,
     }

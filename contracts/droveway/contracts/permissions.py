@@ -1,4 +1,4 @@
-"""Who may publish and subscribe what: one NATS user per service, allow-lists only.
+"""Who may publish and subscribe what: one NATS user per service and tenant's key, allow-lists only.
 
 There is no `allow_responses` (it lets a caller make a service publish anywhere) and no deny-list.
 The server configuration is generated from this table; a test holds it against the running server.
@@ -6,6 +6,8 @@ The server configuration is generated from this table; a test holds it against t
 
 import msgspec
 
+from droveway.contracts import discovery
+from droveway.contracts.client import inbox_prefix
 from droveway.contracts.envelope import PREFIX
 from droveway.contracts.jetstream import IDEMPOTENCY, USAGE, USAGE_CONSUMER
 
@@ -26,6 +28,11 @@ def _inboxes(*services: str) -> tuple[str, ...]:
     return tuple(f"_INBOX.{service}.>" for service in services)
 
 
+def _heard(service: str) -> tuple[str, ...]:
+    """What every service hears besides its own subjects: replies, and operators who ask."""
+    return (*_inboxes(service), *discovery.heard(service))
+
+
 _ACKS = (
     f"$JS.ACK.{USAGE}.{USAGE_CONSUMER}.>",
     f"$JS.ACK.*.*.{USAGE}.{USAGE_CONSUMER}.>",
@@ -36,42 +43,45 @@ USERS: tuple[User, ...] = (
     User(
         name="gateway",
         publish=(
-            *_v1("inference.*", "control.caller.*", "control.router.*", "usage.*"),
-            *_inboxes("gateway", "caller"),
+            *_v1("inference.*", "direct.*.*", "control.caller.*", "control.router.*", "usage.*"),
+            *_inboxes("gateway", "caller", "operator", "t"),
             f"$KV.{IDEMPOTENCY}.>",
             f"$JS.API.STREAM.MSG.GET.KV_{IDEMPOTENCY}",
         ),
-        subscribe=(*_v1("control.gateway.*"), *_inboxes("gateway")),
+        subscribe=(
+            *_v1("control.gateway.*", "control.t.*.*", "request.*.*"),
+            *_heard("gateway"),
+        ),
     ),
     User(
         name="router",
         publish=(
             *_v1("admission.*", "dispatch.*", "control.caller.*"),
-            *_inboxes("router", "gateway"),
+            *_inboxes("router", "gateway", "operator"),
         ),
-        subscribe=(*_v1("inference.*", "control.router.*"), *_inboxes("router")),
+        subscribe=(*_v1("inference.*", "direct.*.*", "control.router.*"), *_heard("router")),
     ),
     User(
         name="limiter",
-        publish=_inboxes("limiter", "router"),
-        subscribe=(*_v1("admission.*"), *_inboxes("limiter")),
+        publish=_inboxes("limiter", "router", "operator"),
+        subscribe=(*_v1("admission.*"), *_heard("limiter")),
     ),
     User(
         name="caller",
         publish=(
             *_v1("control.gateway.*", "control.router.*", "usage.*"),
-            *_inboxes("caller", "gateway", "router"),
+            *_inboxes("caller", "gateway", "router", "operator"),
         ),
-        subscribe=(*_v1("dispatch.*", "control.caller.*"), *_inboxes("caller")),
+        subscribe=(*_v1("dispatch.*", "control.caller.*"), *_heard("caller")),
     ),
     User(
         name="metrics",
         publish=(
             f"$JS.API.CONSUMER.MSG.NEXT.{USAGE}.{USAGE_CONSUMER}",
             *_ACKS,
-            *_inboxes("metrics"),
+            *_inboxes("metrics", "operator"),
         ),
-        subscribe=_inboxes("metrics"),
+        subscribe=_heard("metrics"),
     ),
     User(
         name="setup",
@@ -80,8 +90,21 @@ USERS: tuple[User, ...] = (
     ),
     User(
         name="operator",
-        publish=(f"$JS.API.DIRECT.GET.{USAGE}", *_inboxes("operator")),
+        publish=(f"$JS.API.DIRECT.GET.{USAGE}", *discovery.asked(), *_inboxes("operator")),
         subscribe=_inboxes("operator"),
     ),
 )
 """Services, the set-up job, and whoever reads traces from the command line."""
+
+
+def tenant_user(key_id: str) -> User:
+    """The NATS user of a client key: asks and steers under its own key id, and hears its inboxes.
+
+    The broker proves the key id in a subject by this list, so no secret travels with a request.
+    Its inboxes aren't publishable: what comes there is a gateway's.
+    """
+    return User(
+        name=f"t.{key_id}",
+        publish=_v1(f"request.{key_id}.*", f"control.t.{key_id}.*"),
+        subscribe=(f"{inbox_prefix(key_id)}.>",),
+    )

@@ -9,10 +9,11 @@ from typing import Annotated
 
 import msgspec
 
+from droveway.contracts.dispatch import AttemptFailed, Running
 from droveway.contracts.envelope import AttemptId, Bytes, Id, RelayId, service_of
 from droveway.contracts.envelope import subject as _subject
 from droveway.contracts.errors import Failure
-from droveway.contracts.inference import Accepted, Refused, Waiting
+from droveway.contracts.inference import Accepted, Held, Refused, Waiting
 
 Sequence = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 Attempt = Annotated[int, msgspec.Meta(ge=0)]
@@ -150,7 +151,10 @@ class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag="hb"):
 
 Control = Credit | Taken | Resend | Cancel | Pull | Heartbeat
 
-news_decoder = msgspec.msgpack.Decoder(Accepted | Waiting | Refused)
+News = Accepted | Waiting | Refused | Held | Running | AttemptFailed
+"""What a door hears before the first frame: of its router, and of a caller without one."""
+
+news_decoder = msgspec.msgpack.Decoder(News)
 frame_decoder = msgspec.msgpack.Decoder(Frame)
 control_decoder = msgspec.msgpack.Decoder(Control)
 

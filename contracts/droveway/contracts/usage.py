@@ -96,6 +96,8 @@ class RequestRecorded(
     tenant: Id
     key_id: Id
     door: Id
+    protocol: Id = "http"
+    """By which way it came in: `http` or `nats`."""
     operation: str
     """`chat.completions`."""
     model: Text

@@ -2,29 +2,39 @@
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
+
+import msgspec
 
 from droveway.caller.attempt import AttemptRecord
 from droveway.caller.call import CallFailed, UpstreamCall
 from droveway.caller.failures import failure_after_commit, failure_before_commit
+from droveway.caller.news import News
 from droveway.caller.pull import fetch_body
 from droveway.caller.settings import CallerSettings
 from droveway.caller.sse_parser import SseCapExceeded
 from droveway.caller.upstream_errors import UpstreamError
 from droveway.caller.upstreams import Upstream, Upstreams
 from droveway.contracts import dispatch
-from droveway.contracts.envelope import encode, is_inbox_of
+from droveway.contracts.envelope import is_inbox_of
 from droveway.contracts.errors import Failure, failure
-from droveway.otel.logs import log_event
 from droveway.otel.setup import Telemetry
 from droveway.runtime.bus import Bus
-from droveway.runtime.errors import BusError, RelayCut
+from droveway.runtime.errors import RelayCut
+from droveway.runtime.rare_log import RareLog
 from droveway.runtime.relay import RelayHub, Sender
 from droveway.runtime.spool import Spool
+from droveway.runtime.stall import StallGuard
 
 log = logging.getLogger(__name__)
+_bad_reply_subject = RareLog(log, "bad_reply_subject")
 
+STALE_S = 1.0
+"""A router waits for as long until a caller has started an attempt; then it looks elsewhere."""
+REMEMBERED_ATTEMPTS = 4_096
+"""Attempts that were begun, running or ended: a call that is delivered twice is made once."""
 _ROUTERS = frozenset({"router"})
 _DOORS = frozenset({"gateway", "jobs"})
 
@@ -36,6 +46,10 @@ class CallerStatistics(NamedTuple):
     committed: int
     failed: int
     refused: int
+    misaddressed: int
+    """Calls that name no inbox of a router and a door to answer to."""
+    stale: int
+    """Calls dropped since they had come while this process stood still."""
 
 
 class Caller:
@@ -51,20 +65,30 @@ class Caller:
         self._telemetry = telemetry
         self._settings = settings
         self._running: dict[bytes, _Running] = {}
+        self._taken: OrderedDict[bytes, None] = OrderedDict()
         self._committed = 0
         self._failed = 0
         self._refused = 0
+        self._misaddressed = 0
+        self.stall = StallGuard(STALE_S)
         self.hub = RelayHub(bus, self.cancel)
 
     async def call(self, call: dispatch.CallRouted, reply: str) -> None:
         """Makes one upstream attempt, from `Started` to its row."""
         if not is_inbox_of(reply, _ROUTERS) or not is_inbox_of(call.answer_to, _DOORS):
-            log_event(log, "bad_reply_subject", level=logging.WARNING)
+            self._misaddressed += 1
+            _bad_reply_subject.warn()
             return
+        if self.stall.suspect:  # its router has gone elsewhere by now
+            self.stall.dropped += 1
+            return
+        news = News(self._bus, call, reply)
         upstream = self._upstreams.get(call.target.provider)
         if upstream is None or call.target.credential not in upstream.secrets:
             text = f"This caller doesn't know {call.target.provider}/{call.target.credential} yet"
-            self._tell(reply, self._failed_before(call, failure("provider_unavailable", text)))
+            news.failed(failure("provider_unavailable", text))
+            return
+        if call.attempt_id in self._taken:  # delivered twice: it runs, or it has run
             return
         earlier = self._running.get(call.relay_id)
         if earlier is not None and earlier.attempt < call.attempt:
@@ -72,16 +96,20 @@ class Caller:
             self.cancel(call.relay_id, "a later attempt of the request has come")
             earlier = None
         if upstream.full or self._spool.full or earlier is not None:
-            self._refuse(call, reply, upstream.in_flight)
+            self._refused += 1
+            news.busy(upstream.in_flight)
             return
+        self._taken[call.attempt_id] = None
+        if len(self._taken) > REMEMBERED_ATTEMPTS:
+            self._taken.popitem(last=False)
         record = AttemptRecord(call, self._bus.instance, self._telemetry)
         running = _Running(asyncio.current_task(), call.attempt)
         self._running[call.relay_id] = running
         upstream.in_flight += 1
-        self._tell(reply, dispatch.Started(attempt_id=call.attempt_id, caller=self._bus.instance))
-        unlink = self.hub.link(call.router)
+        news.started()
+        unlink = self.hub.link(call.router, news.orphaned)
         try:
-            await self._run(call, reply, upstream, record, running, unlink)
+            await self._run(call, news, upstream, record, running, unlink)
         finally:
             unlink()
             upstream.in_flight -= 1
@@ -93,7 +121,8 @@ class Caller:
     def refuse_full(self, call: dispatch.CallRouted, reply: str) -> None:
         """Answers a call that found `max_in_flight` reached."""
         if is_inbox_of(reply, _ROUTERS):
-            self._refuse(call, reply, len(self._running))
+            self._refused += 1
+            News(self._bus, call, reply).busy(len(self._running))
 
     def cancel(self, relay_id: bytes, reason: str, attempt: int = 0) -> None:
         """Nobody wants this answer, or this attempt at it: closes the upstream call at once."""
@@ -112,12 +141,14 @@ class Caller:
             committed=self._committed,
             failed=self._failed,
             refused=self._refused,
+            misaddressed=self._misaddressed,
+            stale=self.stall.dropped,
         )
 
     async def _run(
         self,
         call: dispatch.CallRouted,
-        reply: str,
+        news: News,
         upstream: Upstream,
         record: AttemptRecord,
         running: "_Running",
@@ -133,8 +164,7 @@ class Caller:
         def on_commit() -> None:
             unlink()  # the router is out of the path
             self._committed += 1
-            committed = dispatch.Committed(attempt_id=call.attempt_id, caller=self._bus.instance)
-            self._tell(reply, committed)
+            news.committed()
 
         upstream_call = UpstreamCall(
             record,
@@ -149,31 +179,29 @@ class Caller:
             await upstream_call.run(body)
             record.outcome = "completed"
         except CallFailed as error:
-            self._end_badly(call, reply, record, sender, error.failure, error.failure)
+            self._end_badly(news, record, sender, error.failure, error.failure)
         except (UpstreamError, SseCapExceeded) as error:
             if isinstance(error, UpstreamError):
                 record.request_sent = error.request_sent
             before, after = failure_before_commit(error), failure_after_commit(error)
-            self._end_badly(call, reply, record, sender, before, after)
+            self._end_badly(news, record, sender, before, after)
         except RelayCut as error:
             record.fail(failure("client_closed_request", str(error)), "cancelled")
             if not record.committed:
                 # A body that didn't come can't be fetched by another caller either.
-                lost = failure("service_unavailable", f"The request's body was lost: {error}")
-                self._tell(reply, self._failed_before(call, lost))
+                news.failed(failure("service_unavailable", f"The request's body was lost: {error}"))
         except asyncio.CancelledError:
-            self._end_cancelled(call, reply, record, sender, running)
+            self._end_cancelled(news, record, sender, running)
         finally:
             if record.outcome == "failed" and record.failure is None:
                 # An exception that nobody foresaw: whoever waits is told all the same.
-                bug = failure("internal_error")
-                self._end_badly(call, reply, record, sender, bug, bug)
+                bug = msgspec.structs.replace(failure("internal_error"), elsewhere=True)
+                self._end_badly(news, record, sender, bug, bug)
             self.hub.close_sender(sender)
 
     def _end_badly(
         self,
-        call: dispatch.CallRouted,
-        reply: str,
+        news: News,
         record: AttemptRecord,
         sender: Sender,
         before: Failure,
@@ -185,22 +213,10 @@ class Caller:
             sender.interrupt(after, record.used())
             return
         record.fail(before)
-        news = dispatch.AttemptFailed(
-            attempt_id=call.attempt_id,
-            caller=self._bus.instance,
-            failure=before,
-            status=record.status,
-            request_sent=record.request_sent,
-        )
-        self._tell(reply, news)
+        news.failed(before, status=record.status, request_sent=record.request_sent)
 
     def _end_cancelled(
-        self,
-        call: dispatch.CallRouted,
-        reply: str,
-        record: AttemptRecord,
-        sender: Sender,
-        running: "_Running",
+        self, news: News, record: AttemptRecord, sender: Sender, running: "_Running"
     ) -> None:
         """Cancelled by the door or the router, or cut at the end of this process's drain."""
         if running.reason:
@@ -208,30 +224,10 @@ class Caller:
             record.fail(gone, "cancelled")
             if not record.committed:
                 # The door may have told only us: without news the router would try elsewhere.
-                self._tell(reply, self._failed_before(call, gone))
+                news.failed(gone)
             return
         stopped = failure("server_shutting_down", retry_after_ms=1_000)
-        self._end_badly(call, reply, record, sender, stopped, stopped)
-
-    def _failed_before(
-        self, call: dispatch.CallRouted, occurrence: Failure
-    ) -> dispatch.AttemptFailed:
-        return dispatch.AttemptFailed(
-            attempt_id=call.attempt_id, caller=self._bus.instance, failure=occurrence
-        )
-
-    def _refuse(self, call: dispatch.CallRouted, reply: str, in_flight: int) -> None:
-        self._refused += 1
-        busy = dispatch.Busy(
-            attempt_id=call.attempt_id, caller=self._bus.instance, in_flight=in_flight
-        )
-        self._tell(reply, busy)
-
-    def _tell(self, reply: str, news: dispatch.AttemptNews) -> None:
-        try:
-            self._bus.publish(reply, encode(news))
-        except BusError as error:
-            log_event(log, "news_unsent", level=logging.WARNING, reason=str(error))
+        self._end_badly(news, record, sender, stopped, stopped)
 
 
 class _Running:

@@ -48,6 +48,7 @@ async def run(settings: CallerSettings, stop: asyncio.Event, ready: Ready) -> No
         process.gauges.add("config", live.statistics)
         await caller.hub.listen()
         process.background(caller.hub.run())
+        process.background(caller.stall.run())
         process.background(spool.run())
         process.background(live.follow())
         process.background(_reconfigure(process, live, upstreams, changed))

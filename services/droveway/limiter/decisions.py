@@ -1,9 +1,9 @@
-"""All limits of a key at once, all or nothing; a repeated question gets its first answer."""
+"""All limits of a key at once, all or nothing; and which router holds a request."""
 
 from collections import OrderedDict
 from typing import NamedTuple
 
-from droveway.contracts.admission import AdmissionRequested, Admitted, Denied
+from droveway.contracts.admission import AdmissionRequested, Admitted, Decision, Denied, Held
 from droveway.contracts.config import Config
 from droveway.contracts.errors import failure
 from droveway.contracts.inference import Window
@@ -16,20 +16,33 @@ class DecisionStatistics(NamedTuple):
     admitted: int
     denied: int
     repeated: int
+    held: int
+    """Questions by a router about a request that another one holds."""
+    taken_over: int
     remembered: int
     keys: int
 
 
+class _Hold(NamedTuple):
+    """An admitted request: who has it, by which publication, and what it was told."""
+
+    router: str
+    ask: int
+    answer: Admitted
+
+
 class Decisions:
-    """Every key's windows; pure but for the clock reading that it's handed."""
+    """Every key's windows and holds; pure but for the clock reading that it's handed."""
 
     def __init__(self, remembered: int) -> None:
         self._windows: dict[str, tuple[SlidingWindow, ...]] = {}
         self._remembered = remembered
-        self._answers: OrderedDict[str, Admitted | Denied] = OrderedDict()
+        self._holds: OrderedDict[str, _Hold] = OrderedDict()
         self._admitted = 0
         self._denied = 0
         self._repeated = 0
+        self._held = 0
+        self._taken_over = 0
 
     def configure(self, config: Config) -> None:
         """Takes new limits; windows of the same length keep what they have counted."""
@@ -44,20 +57,31 @@ class Decisions:
             )
         self._windows = fresh
 
-    def decide(self, request: AdmissionRequested, now_s: float) -> Admitted | Denied:
-        """Admits and counts, or denies and counts nothing."""
-        if (answer := self._answers.get(request.request_id)) is not None:
-            self._repeated += 1
-            return answer
+    def decide(self, request: AdmissionRequested, now_s: float) -> Decision:
+        """Admits and counts, or denies and counts nothing; a request counts once."""
+        if (hold := self._holds.get(request.request_id)) is not None:
+            return self._again(request, hold)
         answer = self._decide(request, now_s)
-        if isinstance(answer, Admitted):
-            self._admitted += 1
-            self._answers[request.request_id] = answer
-            if len(self._answers) > self._remembered:
-                self._answers.popitem(last=False)
-        else:
+        if isinstance(answer, Denied):
             self._denied += 1
+            return answer
+        self._admitted += 1
+        self._holds[request.request_id] = _Hold(request.router, request.ask, answer)
+        if len(self._holds) > self._remembered:
+            self._holds.popitem(last=False)
         return answer
+
+    def _again(self, request: AdmissionRequested, hold: _Hold) -> Admitted | Held:
+        """Whoever has it may ask again, or take over what another one can't have any more."""
+        if (request.router, request.ask) == (hold.router, hold.ask):
+            self._repeated += 1
+            return hold.answer
+        if request.instead_of == hold.router and request.ask > hold.ask:
+            self._taken_over += 1
+            self._holds[request.request_id] = _Hold(request.router, request.ask, hold.answer)
+            return hold.answer
+        self._held += 1
+        return Held(request_id=request.request_id, router=hold.router, ask=hold.ask)
 
     def statistics(self) -> DecisionStatistics:
         """A snapshot for gauges."""
@@ -65,7 +89,9 @@ class Decisions:
             admitted=self._admitted,
             denied=self._denied,
             repeated=self._repeated,
-            remembered=len(self._answers),
+            held=self._held,
+            taken_over=self._taken_over,
+            remembered=len(self._holds),
             keys=len(self._windows),
         )
 

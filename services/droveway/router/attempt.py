@@ -68,9 +68,7 @@ class Attempt:
         """Tells the caller, now or as soon as one has started it, that nobody wants it."""
         self._cancel_reason = self._cancel_reason or reason
         if self.caller:
-            self._hub.send_control(
-                self.caller, Cancel(self._call.relay_id, reason, self._call.attempt)
-            )
+            self._revoke(self.caller, reason)
 
     async def _next(self, within_s: float, otherwise: str) -> dispatch.AttemptNews:
         if not self._news:
@@ -92,14 +90,20 @@ class Attempt:
             return
         if news.attempt_id != self._call.attempt_id:
             return
+        if self.caller and isinstance(news, dispatch.Started | dispatch.Busy):
+            if news.caller != self.caller:  # the call was delivered twice
+                self._revoke(news.caller, "another caller runs it")
+            return
         if isinstance(news, dispatch.Started):
             self.caller = news.caller  # not only once `run` has read it: a cancel may come before
             if self._cancel_reason:
-                self._hub.send_control(
-                    news.caller,
-                    Cancel(self._call.relay_id, self._cancel_reason, self._call.attempt),
-                )
+                self._revoke(news.caller, self._cancel_reason)
+        elif self.caller and news.caller != self.caller:
+            return
         self._push(news)
+
+    def _revoke(self, caller: str, reason: str) -> None:
+        self._hub.send_control(caller, Cancel(self._call.relay_id, reason, self._call.attempt))
 
     def _on_nobody(self) -> None:
         text = f"No caller serves the pool {self._pool!r}"

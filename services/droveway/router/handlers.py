@@ -6,8 +6,8 @@ import random
 import time
 from collections import deque
 
-from droveway.contracts import dispatch
-from droveway.contracts.admission import Denied
+from droveway.contracts import dispatch, inference
+from droveway.contracts.admission import Denied, Held
 from droveway.contracts.envelope import is_inbox_of, new_attempt_id
 from droveway.contracts.errors import Failure, failure
 from droveway.contracts.inference import Accepted, InferenceRequested, Refused, TriedTarget, Window
@@ -19,7 +19,6 @@ from droveway.otel.context import (
     format_traceparent,
     parse_traceparent,
 )
-from droveway.otel.logs import log_event
 from droveway.otel.setup import Telemetry
 from droveway.router.admission import admit
 from droveway.router.attempt import Attempt
@@ -29,9 +28,12 @@ from droveway.router.routes import Candidate, RoutingTable
 from droveway.router.settings import RouterSettings
 from droveway.runtime.bus import Bus
 from droveway.runtime.deadline import Deadline
+from droveway.runtime.rare_log import RareLog
 
 log = logging.getLogger(__name__)
+_bad_reply_subject = RareLog(log, "bad_reply_subject")
 
+_NO_FAULT = frozenset({"cancelled", "held_elsewhere"})
 DOORS = frozenset({"gateway", "jobs"})
 """Services whose inboxes are answered."""
 
@@ -52,9 +54,10 @@ class Router:
     async def route(self, request: InferenceRequested, reply: str) -> None:
         """Owns one request until commit, refusal or cancel."""
         if not is_inbox_of(reply, DOORS):
-            log_event(log, "bad_reply_subject", level=logging.WARNING)
+            self._owned.counts["misaddressed"] += 1
+            _bad_reply_subject.warn()
             return
-        owned = self._owned.begin(request.relay_id, request.request_id, reply)
+        owned = self._owned.begin(request, reply)
         if owned is None:
             return
         journey = _Journey(request, owned, self._telemetry)
@@ -67,7 +70,7 @@ class Router:
                 self._refuse(reply, journey, failure("server_shutting_down", retry_after_ms=1_000))
                 raise
         finally:
-            self._owned.end(request.relay_id, committed_by)
+            self._owned.end(owned, committed_by)
             journey.record_span()
 
     def refuse_full(self, request: InferenceRequested, reply: str) -> None:
@@ -93,10 +96,19 @@ class Router:
             text = f"The model `{request.model[:100]}` does not exist or you do not have access"
             self._refuse(reply, journey, failure("model_not_found", text, param="model"))
             return ""
-        decision = await admit(self._bus, request, deadline.remaining_ms())
+        decision = await admit(
+            self._bus,
+            request,
+            deadline.remaining_ms(),
+            self._settings.admit_within_ms,
+            lambda: self._owned.wait(owned),
+        )
         journey.admitted_ns = self._telemetry.clock.now_ns()
         if isinstance(decision, Denied):
             self._refuse(reply, journey, decision.failure, decision.requests)
+            return ""
+        if isinstance(decision, Held):
+            self._leave(reply, journey, decision)
             return ""
         owned.accepted = Accepted(
             request_id=request.request_id, router=self._bus.instance, requests=decision.requests
@@ -106,6 +118,9 @@ class Router:
         limit = min(self._settings.max_attempts, request.attempts_left)
         failures: list[Failure] = []
         while candidates and owned.attempts < limit:
+            if self._owned.lapsed:  # another router may have it by now: this one says nothing
+                journey.outcome = "lost"
+                return ""
             if deadline.passed:
                 failures.append(failure("deadline_exceeded"))
                 break
@@ -179,6 +194,17 @@ class Router:
             )
         return news
 
+    def _leave(self, reply: str, journey: "_Journey", held: Held) -> None:
+        """Another router has it; the door is told which one, and finds out how that one is."""
+        journey.outcome = "held_elsewhere"
+        news = inference.Held(
+            request_id=held.request_id,
+            router=self._bus.instance,
+            holder=held.router,
+            ask=held.ask,
+        )
+        self._owned.say(reply, news)
+
     def _refuse(
         self,
         reply: str,
@@ -246,5 +272,5 @@ class _Journey:
                 names.DROVEWAY_OUTCOME: self.outcome,
             },
             events=events,
-            error=None if committed or self.outcome == "cancelled" else self.outcome,
+            error=None if committed or self.outcome in _NO_FAULT else self.outcome,
         )

@@ -1,25 +1,41 @@
-"""The requests that this router owns: repeats, cancels and the half-second sign of life."""
+"""The requests that this router owns: repeats, cancels and the half-second sign of life.
+
+Ownership is a lease: doors hear `Waiting` each half second, and a router that couldn't say it for
+`LEASE_S` owns nothing any more. It drops its requests then, since their doors ask another router.
+"""
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict
 from typing import NamedTuple
 
 import msgspec
 
 from droveway.contracts.envelope import encode
-from droveway.contracts.inference import WAITING_EVERY_MS, Accepted, Waiting
+from droveway.contracts.inference import (
+    WAITING_EVERY_MS,
+    Accepted,
+    Held,
+    InferenceRequested,
+    Waiting,
+)
 from droveway.contracts.relay import Cancel
 from droveway.otel.logs import log_event
 from droveway.router.attempt import Attempt
 from droveway.runtime.bus import Bus
 from droveway.runtime.errors import BusError
 from droveway.runtime.relay import RelayHub
+from droveway.runtime.stall import StallGuard
 
 log = logging.getLogger(__name__)
 
-REMEMBERED_COMMITS = 4_096
-"""Committed answers whose caller is still known, for a cancel that crossed the commit."""
+LEASE_S = 2.5
+"""Without a sign of life for this long nothing is owned; doors wait for twice as long."""
+STALE_S = 1.0
+"""A door that hears nothing has asked twice and given up by then."""
+REMEMBERED = 4_096
+"""Ended requests that are still known: for a cancel that crossed the commit, and for repeats."""
 
 
 class OwnedStatistics(NamedTuple):
@@ -31,69 +47,90 @@ class OwnedStatistics(NamedTuple):
     committed: int
     refused: int
     tried: int
+    misaddressed: int
+    """Messages that name no inbox of a door to answer to."""
+    lost: int
+    """Given up since this router couldn't say that it lives."""
+    stale: int
+    """Dropped since they had come while this process stood still."""
 
 
 class Owned:
     """One request in this router's hands."""
 
-    def __init__(self, request_id: str, reply: str, task: "asyncio.Task[None] | None") -> None:
-        self.request_id = request_id
+    def __init__(self, request: InferenceRequested, reply: str) -> None:
+        self.relay_id = request.relay_id
+        self.request_id = request.request_id
+        self.ask = request.ask
         self.reply = reply
-        self.task = task
+        self.task = asyncio.current_task()
         self.accepted: Accepted | None = None
         self.attempt: Attempt | None = None
         self.attempts = 0
         self.cancelled = False
 
+    def cancel(self, reason: str) -> None:
+        """Nobody waits for it any more, or not here."""
+        self.cancelled = True
+        if self.attempt is not None:
+            self.attempt.cancel(reason)
+        if self.task is not None:
+            self.task.cancel()
+
 
 class OwnedRequests:
-    """Keyed by relay id, which a door repeats when it asks again."""
+    """Keyed by relay id, which is another one for each publication by a door."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._owned: dict[bytes, Owned] = {}
-        self._relay_of: dict[str, bytes] = {}
-        """The latest relay of each owned request."""
-        self._commits: OrderedDict[bytes, str] = OrderedDict()
+        self._by_request: dict[str, Owned] = {}
+        self._ended: OrderedDict[bytes, str] = OrderedDict()
+        """Requests that this router is done with, and the caller that committed, if one did."""
+        self._signed_s = time.monotonic()
+        self.stall = StallGuard(STALE_S)
         self.hub: RelayHub = RelayHub(bus, self.cancel)
-        self.counts = {"accepted": 0, "repeated": 0, "committed": 0, "refused": 0, "tried": 0}
+        self.counts = {
+            "accepted": 0, "repeated": 0, "committed": 0, "refused": 0, "tried": 0, "lost": 0,
+            "misaddressed": 0,
+        }  # fmt: skip
 
-    def begin(self, relay_id: bytes, request_id: str, reply: str) -> Owned | None:
-        """Takes ownership; None when it is owned already: then it is accepted once more."""
-        known = self._owned.get(relay_id)
-        if known is not None:
-            self.counts["repeated"] += 1
-            if known.accepted is not None:
-                self.say(known.reply, known.accepted)
+    def begin(self, request: InferenceRequested, reply: str) -> Owned | None:
+        """Takes ownership; None when it isn't to be had, and then whoever waits was told."""
+        if self.stall.suspect:
+            self.stall.dropped += 1
             return None
-        if (earlier := self._relay_of.get(request_id)) is not None:
-            self.cancel(earlier, "asked again")  # its door has given that one up
-        owned = Owned(request_id, reply, asyncio.current_task())
-        self._owned[relay_id] = owned
-        self._relay_of[request_id] = relay_id
+        if request.relay_id in self._ended:
+            self.counts["repeated"] += 1
+            return None
+        known = self._by_request.get(request.request_id)
+        if known is not None and request.instead_of == self._bus.instance:
+            known.cancel("its door has given this publication up")
+            known = None
+        if known is not None:
+            self._repeat(known, request, reply)
+            return None
+        owned = Owned(request, reply)
+        self._owned[owned.relay_id] = owned
+        self._by_request[owned.request_id] = owned
         self.counts["accepted"] += 1
         return owned
 
-    def end(self, relay_id: bytes, committed_by: str) -> None:
+    def end(self, owned: Owned, committed_by: str) -> None:
         """Gives a request up; a caller that committed can still be told of a cancel."""
-        owned = self._owned.pop(relay_id, None)
-        if owned is not None and self._relay_of.get(owned.request_id) == relay_id:
-            del self._relay_of[owned.request_id]
-        if committed_by:
-            self._commits[relay_id] = committed_by
-            if len(self._commits) > REMEMBERED_COMMITS:
-                self._commits.popitem(last=False)
+        self._owned.pop(owned.relay_id, None)
+        if self._by_request.get(owned.request_id) is owned:
+            del self._by_request[owned.request_id]
+        self._ended[owned.relay_id] = committed_by
+        if len(self._ended) > REMEMBERED:
+            self._ended.popitem(last=False)
 
     def cancel(self, relay_id: bytes, reason: str, _attempt: int = 0) -> None:
         """The door's client is gone, or it took another router's answer."""
         owned = self._owned.get(relay_id)
         if owned is not None:
-            owned.cancelled = True
-            if owned.attempt is not None:
-                owned.attempt.cancel(reason)
-            if owned.task is not None:
-                owned.task.cancel()
-        elif (caller := self._commits.pop(relay_id, None)) is not None:
+            owned.cancel(reason)
+        elif caller := self._ended.get(relay_id):
             self.hub.send_control(caller, Cancel(relay_id, reason))
 
     def say(self, reply: str, news: msgspec.Struct) -> None:
@@ -103,16 +140,49 @@ class OwnedRequests:
         except BusError as error:
             log_event(log, "news_unsent", level=logging.WARNING, reason=str(error))
 
+    @property
+    def lapsed(self) -> bool:
+        """Whether doors may take this router for dead: then it must dispatch nothing."""
+        return time.monotonic() - self._signed_s > LEASE_S
+
     async def sign(self) -> None:
         """Says `Waiting` for all owned requests, until cancelled."""
         while True:
             await asyncio.sleep(WAITING_EVERY_MS / 1000)
+            if self.lapsed and self._owned:
+                self._lose_all()
+            if self._bus.hears_itself:
+                self._signed_s = time.monotonic()
             for owned in list(self._owned.values()):
-                waiting = Waiting(
-                    request_id=owned.request_id, router=self._bus.instance, attempt=owned.attempts
-                )
-                self.say(owned.reply, waiting)
+                self.wait(owned)
+
+    def wait(self, owned: Owned) -> None:
+        """A sign of life: this router has the request and isn't done with it."""
+        waiting = Waiting(
+            request_id=owned.request_id, router=self._bus.instance, attempt=owned.attempts
+        )
+        self.say(owned.reply, waiting)
 
     def statistics(self) -> OwnedStatistics:
         """A snapshot for gauges."""
-        return OwnedStatistics(in_flight=len(self._owned), **self.counts)
+        return OwnedStatistics(in_flight=len(self._owned), stale=self.stall.dropped, **self.counts)
+
+    def _repeat(self, known: Owned, request: InferenceRequested, reply: str) -> None:
+        """A door asks again for what is owned here: it hears so, on either of its inboxes."""
+        self.counts["repeated"] += 1
+        if known.accepted is not None:
+            self.say(known.reply, known.accepted)
+        if known.relay_id != request.relay_id:
+            held = Held(
+                request_id=known.request_id,
+                router=self._bus.instance,
+                holder=self._bus.instance,
+                ask=known.ask,
+            )
+            self.say(reply, held)
+
+    def _lose_all(self) -> None:
+        log_event(log, "ownership_lapsed", level=logging.WARNING, requests=len(self._owned))
+        for owned in list(self._owned.values()):
+            self.counts["lost"] += 1
+            owned.cancel("its router couldn't say that it lives")

@@ -31,14 +31,18 @@ async def run(settings: RouterSettings, stop: asyncio.Event, ready: Ready) -> No
         await owned.hub.listen()
         process.background(owned.hub.run())
         process.background(owned.sign())
+        process.background(owned.stall.run())
         process.background(live.follow())
-        subscription = await process.bus.subscribe(
-            inference.inference_subject(inference.INTERACTIVE),
-            on_message(consumer, inference.request_decoder, router.route, router.refuse_full),
-            queue="router",
-        )
+        receive = on_message(consumer, inference.request_decoder, router.route, router.refuse_full)
+        for_any = inference.inference_subject(inference.INTERACTIVE)
+        for_this = inference.inference_subject(inference.INTERACTIVE, process.instance)
+        subscriptions = [
+            await process.bus.subscribe(for_any, receive, queue="router"),
+            await process.bus.subscribe(for_this, receive),
+        ]
         process.takes_work(ready, 0)
         await stop.wait()
-        subscription.close()
+        for subscription in subscriptions:
+            subscription.close()
         await process.bus.settle()  # what was on its way here has come: no message is lost
         await consumer.drain(settings.drain_s)

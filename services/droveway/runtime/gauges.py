@@ -7,9 +7,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 COUNTERS = frozenset(
     {
-        "handled", "refused_full", "malformed", "failed", "stored", "reconnects", "peers_dead",
-        "admitted", "denied", "repeated", "accepted", "rejected", "retried", "committed", "spans",
-        "dropped", "exported", "rows", "recorded", "invalid", "tried", "reloaded", "refused",
+        "accepted", "admitted", "committed", "denied", "dropped", "dropped_frames", "exported",
+        "failed", "handled", "held", "invalid", "left", "lost", "malformed", "misaddressed",
+        "overruns", "peers_dead", "reconnects", "recorded", "refused", "refused_full", "rejected",
+        "reloaded", "repeated", "retried", "rows", "spans", "stale", "stored", "taken_over",
+        "tried", "unanswerable",
     }
 )  # fmt: skip
 """Fields that only grow; all others are gauges."""

@@ -1,0 +1,143 @@
+"""One publication of a request: its own inbox and relay, so that two of them can't mix."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable
+
+from droveway.contracts import relay
+from droveway.contracts.dispatch import AttemptFailed, Running
+from droveway.contracts.envelope import MALFORMED
+from droveway.contracts.errors import Failure, failure
+from droveway.contracts.inference import Accepted, Held, Refused
+from droveway.gateway.live_routers import LiveRouters
+from droveway.otel.logs import log_event
+from droveway.runtime.bus import Bus
+from droveway.runtime.relay import Receiver, RelayHub
+
+log = logging.getLogger(__name__)
+
+_LATE_ACCEPT_S = 5.0
+"""How long a request that was given up still listens for a router that accepts it."""
+
+
+class Ask:
+    """What is heard of it: of a router, then of the caller that answers."""
+
+    def __init__(
+        self, bus: Bus, hub: RelayHub, routers: LiveRouters, wake: asyncio.Event, number: int
+    ) -> None:
+        self.number = number
+        self.asked_of = ""
+        """The router that was asked; empty: any."""
+        self.relay_id = secrets.token_bytes(16)
+        self.accepted: Accepted | None = None
+        self.accepted_s = 0.0
+        self.refused: Refused | None = None
+        self.held: Held | None = None
+        self.nobody = False
+        self.lost = False
+        """Its router is taken for dead: the request was asked anew."""
+        self.attempts = 0
+        """Attempts that its router has made."""
+        self.heard_s = time.monotonic()
+        self.router = ""
+        """Who has it, as far as is known."""
+        self.router_dead_s: float | None = None
+        self.running: Running | None = None
+        """A caller that goes on though the router is gone."""
+        self.attempt_failed: Failure | None = None
+        """How that attempt ended."""
+        self.receiver: Receiver = hub.open_receiver(self.relay_id)
+        self.receiver.wake = wake
+        self._hub = hub
+        self._routers = routers
+        self._wake = wake
+        self._abandoned = ""
+        self._unlink: list[Callable[[], None]] = []
+        self.inbox = bus.open_inbox(self._on_payload, self._on_nobody)
+
+    @property
+    def over(self) -> bool:
+        """Whether it is known that nobody runs it by this publication."""
+        return self.nobody or self.refused is not None or self.held is not None
+
+    def follow(self, router: str, *, probe: bool = False) -> None:
+        """Watches the router that has it; with `probe` it is looked for at once."""
+        if self.router != router:
+            self.router = router
+            self._unlink.append(self._hub.link(router, self._on_router_dead, probe=probe))
+
+    def abandon(self, reason: str) -> None:
+        """Cancels wherever the request has got to; also a router that accepts it only later."""
+        self._abandoned = self._abandoned or reason
+        cancel = relay.Cancel(self.relay_id, reason)
+        for peer in {self.router, self.receiver.peer, self.running.caller if self.running else ""}:
+            if peer:
+                self._hub.send_control(peer, cancel)
+
+    def close(self) -> None:
+        """Stops listening; what still comes is answered with cancel by the hub."""
+        self._hub.close_receiver(self.receiver)
+        for unlink in self._unlink:
+            unlink()
+        if self._abandoned and self.accepted is None and not self.over:
+            # A router that accepts it only now has to be told: see `_on_news`.
+            asyncio.get_running_loop().call_later(_LATE_ACCEPT_S, self.inbox.close)
+        else:
+            self.inbox.close()
+
+    def _on_payload(self, payload: bytes) -> None:
+        self.heard_s = time.monotonic()
+        try:
+            if relay.is_frame(payload):
+                self.receiver.on_frame(relay.frame_decoder.decode(payload), len(payload))
+                return
+            news = relay.news_decoder.decode(payload)
+        except MALFORMED as error:
+            log_event(log, "bad_message", level=logging.WARNING, reason=str(error)[:200])
+            return
+        self._on_news(news)
+
+    def _on_news(self, news: relay.News) -> None:
+        if not isinstance(news, Running | AttemptFailed):
+            self._routers.heard(news.router)
+        match news:
+            case Accepted():
+                self.accepted, self.accepted_s = news, self.heard_s
+                if self._abandoned:
+                    self._hub.send_control(
+                        news.router, relay.Cancel(self.relay_id, self._abandoned)
+                    )
+                    return
+                self.follow(news.router)
+            case Refused():
+                self.refused = news
+            case Held():
+                # By this very publication: it was delivered twice, and one of two routers has it.
+                self.held = news if news.ask < self.number else None
+            case Running():
+                self.running = news
+                self._unlink.append(self._hub.link(news.caller, self._on_caller_dead))
+            case AttemptFailed():
+                self.attempt_failed = news.failure
+            case _:
+                self.attempts = max(self.attempts, news.attempt)
+                if self.router:
+                    return
+                self.follow(news.router)  # it has the request, and waits for the limiter
+        self._wake.set()
+
+    def _on_nobody(self) -> None:
+        self.nobody = True
+        self._wake.set()
+
+    def _on_router_dead(self) -> None:
+        self.router_dead_s = time.monotonic()
+        self._wake.set()
+
+    def _on_caller_dead(self) -> None:
+        gone = failure("provider_no_response", "The caller's process is gone")
+        self.attempt_failed = self.attempt_failed or gone
+        self._wake.set()
