@@ -96,7 +96,10 @@ _TOLD = {
     },
     "HeadCaps": set(),
     "SseCaps": {"max_stream_bytes"},
-    "BusSettings": {"servers", "nkey_file"},
+    "BusSettings": {
+        *("servers", "nkey_file", "credentials_file", "user", "password", "token"),
+        *("tls_ca_file", "tls_cert_file", "tls_key_file", "inbox_prefix"),
+    },
 }
 """Fields that the services fill from settings or from the configuration file."""
 
@@ -126,8 +129,8 @@ Read by `droveway up` (also from `.env` in the working folder; the shell's own v
 | `API_REQUEST_LIMIT` | 1000 | Requests of the first client key per interval. |
 | `API_REQUEST_INTERVAL` | 60 | That interval in seconds. |
 | `DROVEWAY_CONFIG` | `./droveway.yaml` when it is there | The configuration file; without one `up` makes it from the variables above. Also read by `droveway trace`, for prices. |
-| `DROVEWAY_NATS_URL` | an embedded server | Also read by `droveway setup` and `droveway trace`, which else take the address from `--data`. |
-| `DROVEWAY_OPERATOR_NATS_NKEY_FILE` | `<data>/nats/operator.nk` | The seed with which `droveway trace` reads rows. |
+| `DROVEWAY_NATS_URL` | an embedded server | Also read by `droveway setup` and `droveway trace`, which else take the address from `--data`. What the operator's commands take besides stands in [discovery.md](guides/discovery.md). |
+| `DROVEWAY_OPERATOR_NATS_NKEY_FILE` | `<data>/nats/operator.nk` | The seed with which `droveway trace` reads rows and `droveway services` asks. |
 | `DROVEWAY_SETUP_NATS_NKEY_FILE` | `<data>/nats/setup.nk` | The seed with which `droveway setup` makes streams. |
 | `DROVEWAY_DEMO_MODEL` | the first listed model | Which model `droveway up --demo` asks. |
 """  # noqa: E501

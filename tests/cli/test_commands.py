@@ -17,7 +17,9 @@ from droveway.runtime.api_key import make_key, parse_key
 from droveway.runtime.config_file import parse
 
 COMMAND = Path(sys.executable).with_name("droveway")
-COMMANDS = ("up", "setup", "trace", "config check", "keys new", "nats config", "version")
+COMMANDS = (
+    "up", "setup", "ask", "services", "trace", "config check", "keys new", "nats config", "version",
+)  # fmt: skip
 SERVICES = {"gateway", "router", "limiter", "caller", "metrics", "simulator"}
 HELP_LIMIT_S = 0.2
 

@@ -179,3 +179,26 @@ def test_the_throttle_forgets_the_address_that_was_quiet_longest() -> None:
 )
 def test_a_key_may_use_what_its_models_say(allowed: tuple[str, ...], model: str, may: bool) -> None:
     assert may_use(config_with(models=allowed).keys[0], model) is may
+
+
+def test_a_key_that_the_broker_has_proven_is_found_by_its_id() -> None:
+    known = authenticator()
+    key_id = parse_key(KEY).id
+    assert known.by_id(key_id).id == key_id
+    for other in ("", "nobody", key_id + "x"):
+        with pytest.raises(Refusal, match="invalid_api_key"):
+            known.by_id(other)
+    assert known.statistics()[:2] == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"state": "disabled"}, "key_disabled"),
+        ({"state": "not_activated"}, "key_not_activated"),
+        ({"expires": "2020-01-01T00:00:00Z"}, "key_expired"),
+    ],
+)
+def test_its_state_is_looked_at_by_whichever_way_it_came(fields: dict[str, Any], code: str) -> None:
+    with pytest.raises(Refusal, match=code):
+        authenticator(**fields).by_id(parse_key(KEY).id)

@@ -85,3 +85,13 @@ def test_what_is_kept_is_bounded() -> None:
     for _ in range(10):
         late.saw_attempt(attempt_row())
     assert len(late._attempts) == 3
+
+
+async def test_a_request_over_the_bus_gets_the_root_of_its_door(
+    telemetry: Telemetry, receiver: OtlpReceiver
+) -> None:
+    request = request_row(outcome="failed", status=503, protocol="nats")
+    _late(telemetry).saw_request(request)
+    (root,) = await receiver.wait(lambda spans: len(spans) == 1)
+    assert (root.name, root.kind) == ("request chat-completions", "CONSUMER")
+    assert root.attributes["droveway.door"] == "nats"

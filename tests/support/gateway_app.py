@@ -11,7 +11,8 @@ from prometheus_client import CollectorRegistry
 from droveway.contracts.config import Config, Cors, Provider, Route, RouteTarget, Tier
 from droveway.gateway.app import Gateway
 from droveway.gateway.auth import Authenticator
-from droveway.gateway.doors.http import ChatDoor
+from droveway.gateway.doors.chat import Chat
+from droveway.gateway.doors.http import HttpDoor
 from droveway.gateway.exposition import ClientMetrics
 from droveway.gateway.http_limits import HttpLimits
 from droveway.gateway.journal import Ledgers
@@ -55,9 +56,8 @@ async def gateway_client(nats: NatsServer, config: Config) -> AsyncIterator[http
         gateway = Gateway(Authenticator(failed_logins_per_s=100), ledgers)
         gateway.configure(config)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        gateway.chat = ChatDoor(
-            bus, RelayHub(bus), ledgers.spool, GatewaySettings(), tasks, gateway.serves
-        )
+        chat = Chat(bus, RelayHub(bus), ledgers.spool, GatewaySettings(), gateway.serves)
+        gateway.chat = HttpDoor(chat, tasks, first_comment_s=10)
         limits = HttpLimits(drain_s=1.0)
         server = await stack.enter_async_context(serving(gateway, limits, "127.0.0.1", 0))
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client:

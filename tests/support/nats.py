@@ -5,18 +5,25 @@ A test module gets it by importing the fixture:
 """
 
 import asyncio
+import base64
+import json
+import signal
+import socket
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import nkeys
 import pytest
 
 from droveway.cli import nats_server, ports, setup
 from droveway.cli.config import to_yaml
 from droveway.cli.data_folder import DataFolder
 from droveway.cli.nats_config import NatsServerSettings
+from droveway.cli.nats_users import ensure_key_user
 from droveway.contracts.config import (
     Config,
     Key,
@@ -41,7 +48,19 @@ class NatsServer:
     def __init__(self, folder: DataFolder, port: int) -> None:
         self.folder = folder
         self.url = f"nats://127.0.0.1:{port}"
+        self.key_users: dict[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
+
+    def add_key_user(self, key_id: str) -> Path:
+        """Gives a client key a NATS user, known at once; returns its seed's path."""
+        self.key_users[key_id] = ensure_key_user(self.folder, key_id)
+        if self._process is not None and self._process.poll() is None:
+            self._write_config()
+            self._process.send_signal(signal.SIGHUP)
+            until_s = time.monotonic() + START_LIMIT_S
+            while not _is_known(self._port, self.folder.key_seed_file(key_id)):
+                assert time.monotonic() < until_s, "the server doesn't take the new user"
+        return self.folder.key_seed_file(key_id)
 
     def settings(self, user: str) -> BusSettings:
         """How `user` connects."""
@@ -63,13 +82,10 @@ class NatsServer:
 
     def start(self) -> None:
         """Starts the server on its port and its files."""
-        own = NatsServerSettings()
-        address = urlsplit(self.url)
-        port = address.port or 0
-        config = nats_server.write_config(self.folder, port, own)
-        binary = nats_server.find(own)
+        config = self._write_config()
+        binary = nats_server.find(NatsServerSettings())
         self._process = subprocess.Popen([binary, "-c", config], stderr=subprocess.DEVNULL)
-        ports.wait_for_nats("127.0.0.1", port, START_LIMIT_S)
+        ports.wait_for_nats("127.0.0.1", self._port, START_LIMIT_S)
         self.folder.remember_server(self.url)
 
     def kill(self) -> None:
@@ -78,10 +94,33 @@ class NatsServer:
         self._process.kill()
         self._process.wait()
 
+    @property
+    def _port(self) -> int:
+        return urlsplit(self.url).port or 0
+
+    def _write_config(self) -> Path:
+        return nats_server.write_config(
+            self.folder, self._port, NatsServerSettings(), self.key_users
+        )
+
     def pause(self, number: int) -> None:
         """Sends a signal: SIGSTOP makes it a black hole, SIGCONT brings it back."""
         assert self._process is not None
         self._process.send_signal(number)
+
+
+def _is_known(port: int, seed: Path) -> bool:
+    """Whether the server takes a user, in plain protocol: blocks for a millisecond."""
+    pair = nkeys.from_seed(seed.read_bytes().strip())
+    with socket.create_connection(("127.0.0.1", port), START_LIMIT_S) as connection:
+        info = json.loads(connection.recv(65_536).removeprefix(b"INFO ").partition(b"\r\n")[0])
+        signature = base64.urlsafe_b64encode(pair.sign(info["nonce"].encode())).rstrip(b"=")
+        about = {"verbose": False, "nkey": pair.public_key.decode(), "sig": signature.decode()}
+        try:
+            connection.sendall(b"CONNECT " + json.dumps(about).encode() + b"\r\nPING\r\n")
+            return connection.recv(65_536).startswith(b"PONG")
+        except ConnectionError:
+            return False  # it is just reading its configuration anew
 
 
 @contextmanager

@@ -82,6 +82,7 @@ DROVEWAY_LATE: Final = "droveway.late"
 
 # Spans; templates are filled by str.format
 SPAN_SERVER: Final = "{method} {route}"
+SPAN_REQUEST: Final = "request {operation}"
 SPAN_ENQUEUE: Final = "enqueue"
 SPAN_ROUTE: Final = "route"
 SPAN_ATTEMPT: Final = "attempt {attempt}"

@@ -4,7 +4,8 @@
 ├── key              the first client key
 ├── droveway.yaml    generated from the environment at each start
 ├── lock             held by the running `droveway up`
-└── nats/            one NKey seed per user, server.conf, server.json, log, JetStream's files
+└── nats/            one NKey seed per user (of client keys in keys/), server.conf, server.json,
+                     log, JetStream's files
 """
 
 import fcntl
@@ -40,6 +41,10 @@ class DataFolder:
     def seed_file(self, user: str) -> Path:
         """Where the NKey seed of a NATS user is."""
         return self.nats / f"{user}.nk"
+
+    def key_seed_file(self, key_id: str) -> Path:
+        """Where the NKey seed of a client key's NATS user is."""
+        return self.nats / "keys" / f"{key_id}.nk"
 
     def server_address(self) -> ServerAddress | None:
         """The embedded server's last address."""

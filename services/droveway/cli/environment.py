@@ -64,13 +64,16 @@ _SIMULATED_PRICES = {
 }
 
 
-def configuration(environment: Mapping[str, str], client_key: str, simulator_port: int) -> Config:
+def configuration(
+    environment: Mapping[str, str], client_key: str, simulator_port: int, nats_user: str = ""
+) -> Config:
     """The configuration of a gateway that was told nothing but its environment.
 
     Args:
         environment: Variables in order of appearance; empty ones count as unset.
         client_key: The first key; only its hash and id get in.
         simulator_port: Where the simulator listens; it is the provider if there is no other.
+        nats_user: Public key of the client key's NATS user; empty: it has none.
 
     Raises:
         SettingsError: A variable can't be used; the message names it.
@@ -84,6 +87,7 @@ def configuration(environment: Mapping[str, str], client_key: str, simulator_por
                 id=parse_key(client_key).id,
                 sha256=hash_key(client_key),
                 limits=(_limit(environment),),
+                nats_user=nats_user,
             ),
         ),
     )

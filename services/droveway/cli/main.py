@@ -99,6 +99,39 @@ def trace(
         body.show(request_id, data, terminal.console())
 
 
+@app.command()
+def ask(
+    prompt: Annotated[str, typer.Argument(help="What to ask.")],
+    model: Annotated[str, typer.Option(help="Else the first that is configured.")] = "",
+    data: Data = _DATA,
+    server: Annotated[str, typer.Option(help="nats://host:port; else the one of --data.")] = "",
+    context: Annotated[str, typer.Option(help="Of the nats command line.")] = "",
+    key_id: Annotated[str, typer.Option(help="Whose request it is; else the first key.")] = "",
+    seed_file: Annotated[
+        Path | None, typer.Option(help="NKey seed of the key's NATS user; else the one of --data.")
+    ] = None,
+) -> None:
+    """Asks over NATS and prints the answer as it comes."""
+    from droveway.cli.ask import Question, run
+
+    run(Question(prompt, model, data, server, context, key_id, seed_file))
+
+
+@app.command()
+def services(
+    data: Data = _DATA,
+    json: Annotated[bool, typer.Option("--json", help="Their answers, for programs.")] = False,
+) -> None:
+    """Shows which services run, what they listen on, and how they fare."""
+    from droveway.cli import services as body
+    from droveway.cli import terminal
+
+    if json:
+        sys.stdout.write(body.show_json(data) + "\n")
+    else:
+        body.show(data, terminal.console())
+
+
 @config_app.command("check")
 def config_check(
     file: Annotated[Path, typer.Argument(help="The configuration file.")] = Path("droveway.yaml"),
@@ -115,11 +148,25 @@ def keys_new(
     tenant: Annotated[str, typer.Option(help="Whose key it is.")] = "default",
     requests: Annotated[int, typer.Option(min=0, help="Limit per window; 0: none.")] = 0,
     window_s: Annotated[float, typer.Option(help="The limit's window in seconds.")] = 60.0,
+    nats_user: Annotated[
+        str, typer.Option(help="Public NKey (U…) of its NATS user, if the client has one.")
+    ] = "",
 ) -> None:
     """Makes a client key and its entry for the configuration file."""
     from droveway.cli.keys import new
 
-    new(environment, tenant, requests, window_s)
+    new(environment, tenant, requests, window_s, nats_user)
+
+
+@keys_app.command("nats")
+def keys_nats(
+    key_id: Annotated[str, typer.Argument(help="The key's id in the configuration file.")],
+    data: Data = _DATA,
+) -> None:
+    """Makes the NKey seed of a key's NATS user; prints the public key for the configuration."""
+    from droveway.cli.keys import nats
+
+    nats(key_id, data)
 
 
 @nats_app.command("users")
@@ -139,12 +186,17 @@ def nats_config(
     listen: Annotated[str, typer.Option(help="Client address.")] = "0.0.0.0:4222",
     store_dir: Annotated[str, typer.Option(help="JetStream's folder.")] = "/data/jetstream",
     monitor: Annotated[str, typer.Option(help="Monitoring address.")] = "127.0.0.1:8222",
+    file: Annotated[
+        Path | None, typer.Option("--config", help="Whose keys' users; else ./droveway.yaml.")
+    ] = None,
 ) -> None:
     """Prints the configuration of an external NATS server."""
+    from droveway.cli.config import own_file
     from droveway.cli.nats import config
     from droveway.cli.nats_config import Place
 
-    config(data, public_keys, Place(listen=listen, store_dir=store_dir, monitor=monitor))
+    place = Place(listen=listen, store_dir=store_dir, monitor=monitor)
+    config(data, public_keys, place, file or own_file())
 
 
 @app.command()

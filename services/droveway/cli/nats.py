@@ -5,8 +5,9 @@ from pathlib import Path
 
 from droveway.cli.data_folder import DataFolder
 from droveway.cli.nats_config import NatsServerSettings, Place, server_config
-from droveway.cli.nats_users import ensure_users, read_public_keys
+from droveway.cli.nats_users import ensure_users, key_users, read_public_keys
 from droveway.runtime import settings
+from droveway.runtime.config_file import load
 from droveway.runtime.errors import SettingsError
 
 _EXTERNAL = """\
@@ -27,11 +28,17 @@ def users(data: Path) -> None:
     sys.stderr.write(f"seeds: {folder.nats}/<user>.nk\n")
 
 
-def config(data: Path, public_keys: Path | None, place: Place) -> None:
+def config(data: Path, public_keys: Path | None, place: Place, file: Path | None) -> None:
     """Prints the configuration of an external server.
 
+    Args:
+        data: Folder of the seeds.
+        public_keys: Output of `users`, in place of the seeds.
+        place: Where the server lives.
+        file: The configuration file, whose keys may have NATS users; None: there is none yet.
+
     Raises:
-        SettingsError: The public keys can't be read.
+        SettingsError: The public keys or the configuration file can't be read.
     """
     if public_keys is None:
         keys = ensure_users(DataFolder(data))
@@ -42,4 +49,5 @@ def config(data: Path, public_keys: Path | None, place: Place) -> None:
             raise SettingsError(f"{public_keys}: {error}") from None
         keys = read_public_keys(text, str(public_keys))
     own = settings.read(NatsServerSettings, "nats_server")
-    sys.stdout.write(_EXTERNAL + server_config(keys, place, own))
+    clients = key_users(load(str(file)).keys) if file is not None else {}
+    sys.stdout.write(_EXTERNAL + server_config(keys, place, own, clients))

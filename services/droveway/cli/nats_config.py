@@ -10,10 +10,12 @@ from typing import Annotated
 
 import msgspec
 
-from droveway.contracts.permissions import USERS, User
+from droveway.contracts.permissions import USERS, User, tenant_user
 from droveway.runtime.settings import Count, Seconds
 
 _MIB = 1024 * 1024
+NO_KEYS: Mapping[str, str] = {}
+"""No client key has a NATS user."""
 
 
 class NatsServerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,12 +54,25 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     """Address of the monitoring pages; empty: none."""
 
 
-def server_config(keys: Mapping[str, str], place: Place, settings: NatsServerSettings) -> str:
-    """The configuration file's text; `keys` are the public keys by user name.
+def server_config(
+    keys: Mapping[str, str],
+    place: Place,
+    settings: NatsServerSettings,
+    key_users: Mapping[str, str] = NO_KEYS,
+) -> str:
+    """The configuration file's text.
+
+    Args:
+        keys: Public keys of the services' users by their names.
+        place: Where the server lives.
+        settings: What an operator may turn.
+        key_users: Public keys of client keys' users by key id.
 
     No `no_auth_user`, no websocket, no `allow_responses`, no deny-list: see `permissions`.
     """
-    return "\n".join((*_server(place, settings), *_accounts(keys), ""))
+    users = [(user, keys[user.name]) for user in USERS]
+    users += [(tenant_user(key_id), key) for key_id, key in key_users.items()]
+    return "\n".join((*_server(place, settings), *_accounts(users), ""))
 
 
 def _server(place: Place, settings: NatsServerSettings) -> Iterator[str]:
@@ -88,15 +103,15 @@ def _server(place: Place, settings: NatsServerSettings) -> Iterator[str]:
     yield "}"
 
 
-def _accounts(keys: Mapping[str, str]) -> Iterator[str]:
+def _accounts(users: Iterable[tuple[User, str]]) -> Iterator[str]:
     yield "system_account: SYS"
     yield "accounts {"
     yield "  SYS {}"
     yield "  DROVEWAY {"
     yield "    jetstream: enabled"
     yield "    users: ["
-    for user in USERS:
-        yield from _user(user, keys[user.name])
+    for user, key in users:
+        yield from _user(user, key)
     yield "    ]"
     yield "  }"
     yield "}"

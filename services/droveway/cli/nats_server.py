@@ -6,12 +6,12 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
 from droveway.cli.data_folder import DataFolder, write_private
-from droveway.cli.nats_config import NatsServerSettings, Place, server_config
+from droveway.cli.nats_config import NO_KEYS, NatsServerSettings, Place, server_config
 from droveway.cli.nats_users import ensure_users
 from droveway.runtime.errors import SettingsError
 
@@ -64,15 +64,27 @@ def version(binary: Path) -> str:
     return match[0].removeprefix("v")
 
 
-def write_config(folder: DataFolder, port: int, settings: NatsServerSettings) -> Path:
-    """Writes the configuration of the embedded server and returns its path."""
+def write_config(
+    folder: DataFolder,
+    port: int,
+    settings: NatsServerSettings,
+    key_users: Mapping[str, str] = NO_KEYS,
+) -> Path:
+    """Writes the configuration of the embedded server and returns its path.
+
+    Args:
+        folder: Where the server's files are.
+        port: Where it listens, on the loopback.
+        settings: What an operator may turn.
+        key_users: Public keys of client keys' NATS users by key id.
+    """
     place = Place(
         listen=f"127.0.0.1:{port}",
         store_dir=str(folder.nats / "jetstream"),
         log_file=str(folder.nats / "server.log"),
     )
     path = folder.nats / "server.conf"
-    write_private(path, server_config(ensure_users(folder), place, settings))
+    write_private(path, server_config(ensure_users(folder), place, settings, key_users))
     return path
 
 

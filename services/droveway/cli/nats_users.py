@@ -1,10 +1,11 @@
 """One NKey per NATS user: the seed stays with the user, the server knows the public key only."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from droveway.cli.data_folder import DataFolder, write_private
+from droveway.contracts.config import Key
 from droveway.contracts.permissions import USERS
 from droveway.runtime.errors import SettingsError
 
@@ -22,6 +23,23 @@ def ensure_users(folder: DataFolder) -> dict[str, str]:
         if not path.exists():
             write_private(path, _new_seed())
     return {user.name: public_key(folder.seed_file(user.name)) for user in USERS}
+
+
+def ensure_key_user(folder: DataFolder, key_id: str) -> str:
+    """The public key of a client key's NATS user; makes the seed if it isn't there.
+
+    Raises:
+        SettingsError: The seed file holds something else.
+    """
+    path = folder.key_seed_file(key_id)
+    if not path.exists():
+        write_private(path, _new_seed())
+    return public_key(path)
+
+
+def key_users(keys: Iterable[Key]) -> dict[str, str]:
+    """Public keys of NATS users by the ids of those client keys that have one."""
+    return {key.id: key.nats_user for key in keys if key.nats_user}
 
 
 def public_key(seed_file: Path) -> str:

@@ -10,11 +10,17 @@ from droveway.cli import ports
 from droveway.cli.config import own_file, to_yaml
 from droveway.cli.data_folder import DataFolder, write_private
 from droveway.cli.environment import SIMULATOR, SIMULATOR_KEY, configuration, credential_variables
-from droveway.cli.nats_users import missing_seeds, nkey_variable
+from droveway.cli.nats_users import (
+    ensure_key_user,
+    key_users,
+    missing_seeds,
+    nkey_variable,
+    public_key,
+)
 from droveway.cli.processes import SERVICES
 from droveway.contracts.config import Config
 from droveway.contracts.permissions import USERS
-from droveway.runtime.api_key import hash_key
+from droveway.runtime.api_key import hash_key, parse_key
 from droveway.runtime.config_file import load
 from droveway.runtime.errors import SettingsError
 
@@ -47,6 +53,8 @@ class Plan(NamedTuple):
     config: Config
     key: str
     """The first key when the configuration knows it, else empty."""
+    key_users: dict[str, str]
+    """Public keys of client keys' NATS users by key id."""
     services: tuple[str, ...]
     nats_url: str
     embedded: bool
@@ -61,6 +69,15 @@ class Plan(NamedTuple):
             return self.environment
         hidden = credential_variables(self.environment, self.config)
         return {name: text for name, text in self.environment.items() if name not in hidden}
+
+    def key_seed(self) -> Path | None:
+        """The seed of the first key's NATS user; None when the server doesn't know that user."""
+        if not self.key or not self.embedded:
+            return None
+        key_id = parse_key(self.key).id
+        seed = self.folder.key_seed_file(key_id)
+        known = seed.exists() and self.key_users.get(key_id) == public_key(seed)
+        return seed if known else None
 
     def admin_port(self, service: str) -> int:
         """Where the probes of a service are."""
@@ -86,7 +103,8 @@ def make(options: Options, environment: Mapping[str, str]) -> Plan:
     generated = path is None
     if path is None:
         path = folder.config
-        chosen = configuration(environment, key, _simulator_port(environment))
+        user = ensure_key_user(folder, parse_key(key).id)
+        chosen = configuration(environment, key, _simulator_port(environment), user)
         write_private(path, to_yaml(chosen, _HEADER))
     config = load(str(path))
     simulator_port = _simulated(config)
@@ -99,13 +117,15 @@ def make(options: Options, environment: Mapping[str, str]) -> Plan:
             f"make them by `droveway nats users --data {options.data}` and give the server what "
             f"`droveway nats config --data {options.data}` prints"
         )
+    known = any(entry.sha256 == hash_key(key) for entry in config.keys)
     return Plan(
         folder=folder,
         gateway_port=gateway_port,
         config_path=path.absolute(),
         generated=generated,
         config=config,
-        key=key if any(entry.sha256 == hash_key(key) for entry in config.keys) else "",
+        key=key if known else "",
+        key_users=_key_users(folder, config, parse_key(key).id if known else ""),
         services=services,
         nats_url=nats_url,
         embedded=not external,
@@ -113,6 +133,14 @@ def make(options: Options, environment: Mapping[str, str]) -> Plan:
         | _told(folder, gateway_port, path, nats_url, simulator_port, environment),
         notes=tuple(notes),
     )
+
+
+def _key_users(folder: DataFolder, config: Config, first_id: str) -> dict[str, str]:
+    """Those of the configuration; the first key has one even if its file doesn't name it."""
+    users = key_users(config.keys)
+    if first_id and first_id not in users:
+        users[first_id] = ensure_key_user(folder, first_id)
+    return users
 
 
 def _told(

@@ -1,6 +1,8 @@
 """`droveway up`: a whole gateway on one machine, from one command."""
 
 import os
+import shutil
+import sys
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,7 +15,9 @@ from droveway.cli.data_folder import DataFolder
 from droveway.cli.nats_config import NatsServerSettings
 from droveway.cli.plan import Options, Plan
 from droveway.cli.supervisor import Supervisor
+from droveway.contracts.client import inbox_prefix, request_subject
 from droveway.runtime import settings
+from droveway.runtime.api_key import parse_key
 from droveway.runtime.bus import BusSettings
 
 READY_LIMIT_S = 30.0
@@ -75,7 +79,8 @@ def _broker(chosen: Plan, console: Console) -> Child:
     port = urlsplit(chosen.nats_url).port or 0
     log = _short(chosen.folder.nats / "server.log")
     console.print(f"[dim]  nats-server {version} on 127.0.0.1:{port}, log {log}[/]")
-    return processes.nats_child(binary, nats_server.write_config(chosen.folder, port, own))
+    config = nats_server.write_config(chosen.folder, port, own, chosen.key_users)
+    return processes.nats_child(binary, config)
 
 
 def _demonstrate(children: Supervisor, chosen: Plan, options: Options, console: Console) -> None:
@@ -117,12 +122,39 @@ def _announce(console: Console, chosen: Plan) -> None:
         )
     else:
         console.print(f"keys  those of {_short(chosen.config_path)}; `droveway keys new` makes one")
+    _announce_nats(console, chosen)
     console.print(f"metrics  curl http://127.0.0.1:{chosen.admin_port('gateway')}/metrics")
+    data = _short(chosen.folder.path)
     console.print(
-        f"trace  droveway trace --data {_short(chosen.folder.path)} <x-request-id of an answer>",
-        markup=False,
+        f"trace  {_command()} trace --data {data} <x-request-id of an answer>", markup=False
     )
     console.print("[dim]DROVEWAY_LOG_LEVEL=info logs each request; Ctrl-C stops all[/]")
+
+
+def _announce_nats(console: Console, chosen: Plan) -> None:
+    """The bus as a front door: subject, user, and lines that ask."""
+    seed = chosen.key_seed()
+    if seed is None:
+        return
+    key_id = parse_key(chosen.key).id
+    subject = request_subject(key_id, "chat-completions")
+    question = '"messages":[{"role":"user","content":"Hello"}]'
+    console.print(f"nats  {chosen.nats_url}  subject {subject}", markup=False)
+    console.print(f"  user of key {key_id}, seed {_short(seed)}", markup=False)
+    console.print(
+        f"nats --server {chosen.nats_url} --nkey {_short(seed)} "
+        f"--inbox-prefix {inbox_prefix(key_id)} --timeout 60s req {subject} "
+        f'\'{{"model":"{chosen.model()}",{question}}}\'',
+        markup=False,
+    )
+    console.print(f"{_command()} ask --data {_short(chosen.folder.path)} Hello", markup=False)
+
+
+def _command() -> str:
+    """How to type our own name: the script beside this interpreter when it isn't on the path."""
+    script = Path(sys.prefix, "bin", "droveway")
+    on_path = shutil.which("droveway")
+    return "droveway" if on_path or not script.exists() else _short(script)
 
 
 def _short(path: Path) -> str:

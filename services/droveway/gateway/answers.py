@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from droveway.contracts.client import Error, Tried
 from droveway.contracts.errors import CATALOGUE, Failure, status_of
 from droveway.contracts.inference import TriedTarget, Window
 
@@ -14,34 +15,45 @@ _JSON = (b"content-type", b"application/json")
 _BASE = ((b"openai-version", b"2020-10-01"),)
 
 
+def error_object(
+    occurrence: Failure, tried: Iterable[TriedTarget] = (), request_id: str = ""
+) -> Error:
+    """What clients are told of an error, by whichever way; `details` say what each target did.
+
+    `request_id` is for errors told where no header can carry it.
+    """
+    entry = CATALOGUE[occurrence.code]
+    return Error(
+        message=occurrence.message or entry.message,
+        type=occurrence.type or entry.type,
+        param=occurrence.param,
+        code=occurrence.provider_code or occurrence.code,
+        details=tuple(
+            Tried(
+                target=one.target,
+                code=one.code,
+                status=one.status or None,
+                duration_ms=one.duration_ms,
+            )
+            for one in tried
+        ),
+        request_id=request_id,
+    )
+
+
 def error_body(
     occurrence: Failure, tried: Iterable[TriedTarget] = (), request_id: str = ""
 ) -> bytes:
-    """`{"error": {...}}`; what each target did stands in `details`.
+    """`{"error": {...}}`."""
+    return msgspec.json.encode({"error": error_object(occurrence, tried, request_id)})
 
-    `request_id` is for errors told in a stream, where no header can carry it.
-    """
+
+def retry_after_ms(occurrence: Failure) -> int | None:
+    """When to try again, where that is known or worth a guess."""
     entry = CATALOGUE[occurrence.code]
-    error: dict[str, Any] = {
-        "message": occurrence.message or entry.message,
-        "type": occurrence.type or entry.type,
-        "param": occurrence.param,
-        "code": occurrence.provider_code or occurrence.code,
-    }
-    details = [
-        {
-            "target": one.target,
-            "code": one.code,
-            "status": one.status or None,
-            "duration_ms": one.duration_ms,
-        }
-        for one in tried
-    ]
-    if details:
-        error["details"] = details
-    if request_id:
-        error["request_id"] = request_id
-    return msgspec.json.encode({"error": error})
+    if occurrence.retry_after_ms is None and entry.retry and status_of(occurrence) in (429, 503):
+        return 1_000
+    return occurrence.retry_after_ms
 
 
 def error_headers(occurrence: Failure) -> Headers:
@@ -49,10 +61,7 @@ def error_headers(occurrence: Failure) -> Headers:
     entry = CATALOGUE[occurrence.code]
     status = status_of(occurrence)
     headers: Headers = []
-    wait_ms = occurrence.retry_after_ms
-    if wait_ms is None and entry.retry and status in (429, 503):
-        wait_ms = 1_000
-    if wait_ms is not None:
+    if (wait_ms := retry_after_ms(occurrence)) is not None:
         headers.append((b"retry-after-ms", b"%d" % wait_ms))
         headers.append((b"retry-after", b"%d" % -(-wait_ms // 1000)))
     if not entry.retry and (status >= 500 or status in (408, 409, 429)):
@@ -85,12 +94,17 @@ def duration(milliseconds: int) -> bytes:
     return f"{hours}h{minutes}m{rest}s".encode() if hours else f"{minutes}m{rest}s".encode()
 
 
+def with_base(headers: Headers, request_id: str) -> Headers:
+    """`headers` and those of every answer."""
+    return [(b"x-request-id", request_id.encode()), *_BASE, *headers]
+
+
 def start(status: int, headers: Headers, request_id: str) -> Mapping[str, Any]:
     """The ASGI message that begins an answer."""
     return {
         "type": "http.response.start",
         "status": status,
-        "headers": [(b"x-request-id", request_id.encode()), *_BASE, *headers],
+        "headers": with_base(headers, request_id),
     }
 
 

@@ -11,7 +11,8 @@ from droveway.gateway import answers
 from droveway.gateway.auth import Authenticator
 from droveway.gateway.cors import preflight_headers, response_headers
 from droveway.gateway.doors.exchange import Exchange, Message, Receive, Send
-from droveway.gateway.doors.http import ChatDoor
+from droveway.gateway.doors.http import HttpDoor
+from droveway.gateway.entrance import by_http
 from droveway.gateway.journal import Journal, Ledgers
 from droveway.gateway.models import ModelList
 from droveway.gateway.pending import ClientGone
@@ -31,7 +32,7 @@ class Gateway:
 
     def __init__(self, auth: Authenticator, ledgers: Ledgers) -> None:
         self.auth = auth
-        self.chat: ChatDoor | None = None
+        self.chat: HttpDoor | None = None
         self._ledgers = ledgers
         self._cors = Cors()
         self.models: ModelList | None = None
@@ -58,8 +59,7 @@ class Gateway:
         journal = Journal(
             self._ledgers,
             exchange.request_id,
-            name,
-            f"{method} {route}",
+            by_http(name, method, route),
             exchange.text(b"traceparent"),
             exchange.text(b"tracestate"),
         )

@@ -29,7 +29,7 @@ class Authenticator:
 
     def __init__(self, failed_logins_per_s: int) -> None:
         self._keys: dict[bytes, Key] = {}
-        self._ids: frozenset[bytes] = frozenset()
+        self._by_id: dict[str, Key] = {}
         self._throttle = Throttle(failed_logins_per_s)
         self._accepted = 0
         self._rejected = 0
@@ -37,7 +37,7 @@ class Authenticator:
     def configure(self, config: Config) -> None:
         """Takes the keys of a new configuration; a key that is gone is refused from now on."""
         self._keys = {bytes.fromhex(key.sha256): key for key in config.keys}
-        self._ids = frozenset(key.id.encode() for key in config.keys)
+        self._by_id = {key.id: key for key in config.keys}
 
     def authenticate(self, headers: RawHeaders, address: str) -> Key:
         """The key that the request carries.
@@ -52,7 +52,7 @@ class Authenticator:
         now_s = time.monotonic()
         guessing = self._throttle.exceeded(address, now_s)
         key = None
-        if secret and not (guessing and _public_id(secret) not in self._ids):
+        if secret and not (guessing and _public_id(secret) not in self._by_id):
             key = self._keys.get(hashlib.sha256(secret).digest())
         if key is None:
             self._rejected += 1
@@ -60,6 +60,21 @@ class Authenticator:
                 raise refuse("too_many_failed_logins", retry_after_ms=1_000)
             self._throttle.count(address, now_s)
             raise refuse("invalid_api_key")
+        return self._in_force(key)
+
+    def by_id(self, key_id: str) -> Key:
+        """The key of that id, for clients whose identity the broker has proven.
+
+        Raises:
+            Refusal: 401 with its reason.
+        """
+        key = self._by_id.get(key_id)
+        if key is None:
+            self._rejected += 1
+            raise refuse("invalid_api_key")
+        return self._in_force(key)
+
+    def _in_force(self, key: Key) -> Key:
         if key.state == "not_activated":
             raise refuse("key_not_activated")
         if key.state == "disabled":
@@ -98,10 +113,10 @@ def client_key(headers: RawHeaders) -> bytes:
     return key if len(key) <= MAX_KEY_BYTES else b""
 
 
-def _public_id(secret: bytes) -> bytes:
+def _public_id(secret: bytes) -> str:
     """The id that a key of ours bears in clear: `dw_<environment>_<id>_…`; else empty."""
     parts = secret.split(b"_", 3)
-    return parts[2] if len(parts) == 4 else b""
+    return parts[2].decode("latin-1") if len(parts) == 4 else ""
 
 
 class Throttle:

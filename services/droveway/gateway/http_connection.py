@@ -81,9 +81,10 @@ class BoundedConnection(HttpToolsProtocol):
         self.address = self.client[0] if self.client else ""
         peer = transport.get_extra_info("socket")
         self._descriptor = peer.fileno()
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            stall_ms = int(self._limits.write_stall_s * 1000)
-            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, stall_ms)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            # Else the kernel takes megabytes for a slow reader, and its provider isn't slowed.
+            unsent_bytes = self._limits.max_unsent_bytes
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, unsent_bytes)
         if refusal := self._edge.connections.opened(self):
             self._refuse(refusal)
         else:

@@ -78,13 +78,16 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
     write_stall_s: Seconds = 30.0
     """Seconds that an answer may make no progress towards its reader; then the connection is cut.
 
-    Also the kernel's TCP_USER_TIMEOUT, so a peer that vanished is given up after the same time.
+    Not the kernel's TCP_USER_TIMEOUT: that also cuts clients that read, but little at a time.
     """
+
+    max_unsent_bytes: Bytes = 64 * 1024
+    """Bytes of an answer that the kernel holds and hasn't sent; then the provider has to wait."""
 
     half_close: Literal["finish", "disconnect"] = "finish"
     """What the end of the client's sending means while its answer runs: finish it, or drop it."""
 
-    half_close_probe_s: Seconds = 0.1
+    half_close_probe_s: Seconds = 0.005
     """Seconds after such an end when a probe asks whether the client still reads."""
 
     linger_s: Seconds = 2.0
@@ -101,6 +104,24 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     backlog: Count = 1_024
     """Connections that wait in the kernel to be accepted; above it the kernel drops them."""
+
+
+_OTHER_DESCRIPTORS = 64
+"""Files, the broker, the admin port and what else a process has open beside its clients."""
+
+
+def within_descriptors(limits: HttpLimits, descriptors: int) -> HttpLimits:
+    """Limits that a process with so many file descriptors can keep.
+
+    At the descriptors' end the kernel would close new connections without a word; below it a
+    client is told 503. A fifth of the room is for connections that were refused and linger.
+    """
+    room = max(descriptors - _OTHER_DESCRIPTORS, 10)
+    return msgspec.structs.replace(
+        limits,
+        max_connections=min(limits.max_connections, room * 4 // 5),
+        max_lingering=min(limits.max_lingering, room // 10),
+    )
 
 
 class HttpRefusal(Exception):

@@ -9,6 +9,7 @@ from droveway.contracts.config import Key
 from droveway.contracts.errors import Failure, failure, status_of
 from droveway.contracts.inference import Window
 from droveway.contracts.relay import Completed, Interrupted, Origin, Usage
+from droveway.gateway.entrance import Entrance
 from droveway.gateway.exposition import ClientMetrics
 from droveway.otel import names
 from droveway.otel.context import TraceContext, child, format_traceparent
@@ -34,7 +35,7 @@ class Journal:
     """Filled in as the request goes; `close` tells everybody once."""
 
     def __init__(
-        self, ledgers: Ledgers, request_id: str, operation: str, route: str,
+        self, ledgers: Ledgers, request_id: str, entrance: Entrance,
         traceparent: str | None, tracestate: str | None,
     ) -> None:  # fmt: skip
         self.request_id = request_id
@@ -54,8 +55,7 @@ class Journal:
         self.answer_bytes = 0
         self.events = 0
         self._ledgers = ledgers
-        self._operation = operation
-        self._route = route
+        self._entrance = entrance
         self._began_s = time.monotonic()
         self._marks: dict[str, float] = {}
 
@@ -127,7 +127,8 @@ class Journal:
             tenant=key.tenant,
             key_id=key.id,
             door=self._ledgers.instance,
-            operation=self._operation,
+            protocol=self._entrance.protocol,
+            operation=self._entrance.operation,
             model=self.model,
             stream=self.stream,
             outcome=self.outcome,
@@ -174,17 +175,15 @@ class Journal:
                     names.MESSAGING_MESSAGE_CONVERSATION_ID: self.request_id,
                 },
             )
-        method, _, path = self._route.partition(" ")
         telemetry.record(
-            name=self._route,
-            kind="server",
+            name=self._entrance.span_name,
+            kind=self._entrance.span_kind,
             context=self.span,
             parent=self._parent,
             start_ns=clock.at_ns(self._began_s),
             end_ns=clock.at_ns(ended_s),
             attributes={
-                names.HTTP_REQUEST_METHOD: method,
-                names.HTTP_ROUTE: path,
+                **self._entrance.attributes,
                 names.HTTP_RESPONSE_STATUS_CODE: self.status,
                 names.DROVEWAY_REQUEST_ID: self.request_id,
                 names.DROVEWAY_TENANT_ID: self.key.tenant if self.key else None,
@@ -202,6 +201,7 @@ class Journal:
             log,
             trace=self.span,
             request_id=self.request_id,
+            route=self._entrance.route,
             tenant=self.key.tenant if self.key else None,
             key=self.key.id if self.key else None,
             model=self.model or None,

@@ -1,21 +1,29 @@
 """The gateway's wiring."""
 
 import asyncio
+import logging
+import resource
 from typing import NamedTuple
 
 from droveway.gateway.app import Gateway
 from droveway.gateway.auth import Authenticator
-from droveway.gateway.doors.http import ChatDoor
+from droveway.gateway.doors.chat import Chat
+from droveway.gateway.doors.client_relays import ClientRelays
+from droveway.gateway.doors.http import HttpDoor
+from droveway.gateway.doors.nats import NatsDoor
 from droveway.gateway.exposition import ClientMetrics, EdgeMetrics
-from droveway.gateway.http_limits import HttpLimits
+from droveway.gateway.http_limits import HttpLimits, within_descriptors
 from droveway.gateway.journal import Ledgers
 from droveway.gateway.server import serving
 from droveway.gateway.settings import GatewaySettings
+from droveway.otel.logs import log_event
 from droveway.runtime.config_file import LiveConfig
 from droveway.runtime.errors import SettingsError
 from droveway.runtime.relay import RelayHub
 from droveway.runtime.service import Ready, running
 from droveway.runtime.spool import Spool
+
+log = logging.getLogger(__name__)
 
 SPOOL_DRAIN_S = 5.0
 
@@ -37,11 +45,19 @@ async def run(settings: GatewaySettings, stop: asyncio.Event, ready: Ready) -> N
         hub = RelayHub(process.bus)
         metrics = ClientMetrics(process.registry, settings.max_models_labels)
         auth = Authenticator(settings.failed_logins_per_s)
-        gateway = Gateway(auth, Ledgers(process.telemetry, spool, metrics, process.instance))
+        ledgers = Ledgers(process.telemetry, spool, metrics, process.instance)
+        gateway = Gateway(auth, ledgers)
         live.on_change(gateway.configure)
-        chat = ChatDoor(process.bus, hub, spool, settings, process.tasks, gateway.serves)
-        gateway.chat = chat
+        chat = Chat(process.bus, hub, spool, settings, gateway.serves)
+        gateway.chat = HttpDoor(chat, process.tasks, settings.first_comment_s)
+        relays = ClientRelays(process.bus, settings.client_stall_s)
+        nats_door = NatsDoor(
+            process.bus, chat, auth, ledgers, relays,
+            process.consumer("client", settings.max_open_requests), settings.max_message_bytes,
+        )  # fmt: skip
         process.gauges.add("relay", hub.statistics)
+        process.gauges.add("client_relay", relays.statistics)
+        process.gauges.add("nats_door", nats_door.statistics)
         process.gauges.add("spool", spool.statistics)
         process.gauges.add("auth", auth.statistics)
         process.gauges.add("config", live.statistics)
@@ -55,22 +71,27 @@ async def run(settings: GatewaySettings, stop: asyncio.Event, ready: Ready) -> N
         process.checks["usage"] = lambda: "no row can be recorded" if spool.full else ""
         await hub.listen()
         process.background(hub.run())
+        process.background(relays.run())
         process.background(spool.run())
         process.background(live.follow())
         try:
             async with serving(gateway, _limits(settings), settings.host, settings.port) as server:
                 process.registry.register(EdgeMetrics(server.statistics))
+                await nats_door.listen()
                 process.takes_work(ready, server.port)
                 await stop.wait()
                 process.checks["draining"] = lambda: "shutting down"
+                leaving = process.tasks.create_task(nats_door.drain(settings.drain_s))
         except OSError as error:
             where = f"{settings.host}:{settings.port}"
             raise SettingsError(f"DROVEWAY_GATEWAY_PORT: {where}: {error.strerror}") from None
+        await leaving
         await spool.drain(SPOOL_DRAIN_S)
 
 
 def _limits(settings: GatewaySettings) -> HttpLimits:
-    return HttpLimits(
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = HttpLimits(
         max_connections=settings.max_connections,
         max_connections_per_address=settings.max_connections_per_address,
         max_body_bytes=settings.max_body_bytes,
@@ -82,3 +103,13 @@ def _limits(settings: GatewaySettings) -> HttpLimits:
         write_stall_s=settings.write_stall_s,
         drain_s=max(0.001, settings.drain_s),
     )
+    limits = within_descriptors(wanted, descriptors)
+    if limits.max_connections < wanted.max_connections:
+        log_event(
+            log,
+            "connections_limited",
+            level=logging.WARNING,
+            max_connections=limits.max_connections,
+            descriptors=descriptors,
+        )
+    return limits

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import msgspec
 
+from droveway.contracts.client import MAX_MESSAGE_BYTES
 from droveway.runtime.settings import Count, DrainingSettings, Port, Seconds
 
 
@@ -25,6 +26,13 @@ class GatewaySettings(DrainingSettings, frozen=True, kw_only=True):
     max_held_bytes: Count = 512 * 1024 * 1024
     """Request bodies in memory, from their first byte to the answer's end; beyond it 503
     `overloaded`."""
+    max_message_bytes: Annotated[int, msgspec.Meta(ge=1024, le=MAX_MESSAGE_BYTES)] = (
+        MAX_MESSAGE_BYTES
+    )
+    """A request over the bus, beyond it 413; and an answer that comes in one message, beyond it 400
+    `answer_too_large`."""
+    client_stall_s: Seconds = 30.0
+    """A client on the bus that grants no credit for this long, while frames wait for it, is cut."""
     spool_rows: Count = 10_000
     """Usage rows that may wait for JetStream; when full 503 `ledger_unavailable`."""
     failed_logins_per_s: Count = 20

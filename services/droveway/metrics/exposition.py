@@ -9,6 +9,8 @@ from droveway.otel import names
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 20, 30, 60, 120, 300)
 _OTHER = ("other", "other")
 _NANO = 1e9
+_OUTCOMES = frozenset({"completed", "failed", "interrupted", "cancelled"})
+"""What a row may say of its end; a label has no room for other words of a sender."""
 
 
 class UsageMetrics:
@@ -49,7 +51,7 @@ class UsageMetrics:
         """Adds one attempt's row."""
         pair = self._bounded(row.provider, row.model)
         used = row.usage
-        self._attempts.labels(pair[0], row.outcome, str(row.status)).inc()
+        self._attempts.labels(pair[0], _outcome(row.outcome), _status(row.status)).inc()
         self._duration.labels(*pair).observe(row.times.ended_us / 1e6)
         for kind, tokens in (
             ("input", used.input_tokens),
@@ -57,17 +59,17 @@ class UsageMetrics:
             ("cache_read", used.cache_read_tokens),
             ("cache_write", used.cache_write_tokens),
         ):
-            if tokens:
+            if tokens > 0:
                 self._tokens.labels(kind, *pair).inc(tokens)
         rates = self.prices.rates(row.provider, row.model)
         if rates is not None:
-            self._cost.labels(*pair).inc(rates.cost_nano_usd(used) / _NANO)
+            self._cost.labels(*pair).inc(max(0.0, rates.cost_nano_usd(used) / _NANO))
         else:
-            self._unpriced.labels(*pair).inc(used.input_tokens + used.output_tokens)
+            self._unpriced.labels(*pair).inc(max(0, used.input_tokens + used.output_tokens))
 
     def count_request(self, row: RequestRecorded) -> None:
         """Adds one request's row."""
-        self._requests.labels(row.outcome).inc()
+        self._requests.labels(_outcome(row.outcome)).inc()
 
     def _bounded(self, destination: str, model: str) -> tuple[str, str]:
         pair = (destination, model)
@@ -77,3 +79,11 @@ class UsageMetrics:
             return _OTHER
         self._pairs.add(pair)
         return pair
+
+
+def _outcome(said: str) -> str:
+    return said if said in _OUTCOMES else "other"
+
+
+def _status(said: int) -> str:
+    return str(said) if 0 <= said < 1000 else "other"

@@ -4,11 +4,20 @@ from collections import OrderedDict
 
 from droveway.contracts.usage import AttemptRecorded, RequestRecorded
 from droveway.otel import names
-from droveway.otel.context import TraceContext, child, keep, parse_traceparent
+from droveway.otel.context import SpanKind, TraceContext, child, keep, parse_traceparent
 from droveway.otel.setup import Telemetry
 
-_ROOTS = {"chat.completions": names.SPAN_SERVER.format(method="POST", route="/v1/chat/completions")}
-"""Operations as rows name them: the root is called as it would have been if sampled."""
+_ROOTS: dict[tuple[str, str], tuple[str, SpanKind]] = {
+    ("http", "chat.completions"): (
+        names.SPAN_SERVER.format(method="POST", route="/v1/chat/completions"),
+        "server",
+    ),
+    ("nats", "chat.completions"): (
+        names.SPAN_REQUEST.format(operation="chat-completions"),
+        "consumer",
+    ),
+}
+"""By protocol and operation as rows name them: the root is as it would have been if sampled."""
 
 
 class LateSpans:
@@ -78,9 +87,10 @@ class LateSpans:
         )
 
     def _record_root(self, row: RequestRecorded, root: TraceContext) -> None:
+        name, kind = _ROOTS.get((row.protocol, row.operation), (row.operation, "server"))
         self._telemetry.record(
-            name=_ROOTS.get(row.operation, row.operation),
-            kind="server",
+            name=name,
+            kind=kind,
             context=root,
             parent=parse_traceparent(row.parent),
             start_ns=row.began_ns,
@@ -88,6 +98,7 @@ class LateSpans:
             attributes={
                 names.DROVEWAY_REQUEST_ID: row.request_id,
                 names.DROVEWAY_TENANT_ID: row.tenant,
+                names.DROVEWAY_DOOR: row.protocol,
                 names.GEN_AI_REQUEST_MODEL: row.model,
                 names.HTTP_RESPONSE_STATUS_CODE: row.status,
                 names.DROVEWAY_OUTCOME: row.outcome,

@@ -1,5 +1,7 @@
 """The configuration file: read, checked whole, followed; a bad one never replaces a good one."""
 
+import base64
+import binascii
 import logging
 import re
 from collections.abc import Callable, Iterator
@@ -92,6 +94,8 @@ def _findings(config: Config) -> Iterator[str]:
     yield from _doubles("routes", [route.model for route in config.routes], "model")
     yield from _doubles("keys", [key.id for key in config.keys])
     yield from _doubles("keys", [key.sha256 for key in config.keys], "sha256")
+    users = [key.nats_user for key in config.keys if key.nats_user]
+    yield from _doubles("keys", users, "nats_user")
     providers = {provider.id: provider for provider in config.providers}
     for index, provider in enumerate(config.providers):
         yield from _provider_findings(f"providers[{index}]", provider)
@@ -102,6 +106,11 @@ def _findings(config: Config) -> Iterator[str]:
             yield (
                 f"keys[{index}].expires: {key.expires!r} is no date-time with zone; "
                 "write for example 2027-01-31T00:00:00Z"
+            )
+        if key.nats_user and not _is_public_nkey(key.nats_user):
+            yield (
+                f"keys[{index}].nats_user: {key.nats_user!r} is mistyped; "
+                "`droveway keys nats` prints the public key"
             )
         for at, model in enumerate(key.models):
             if "*" in model[:-1]:
@@ -166,6 +175,12 @@ def _is_zoned_time(text: str) -> bool:
         return datetime.fromisoformat(text).tzinfo is not None
     except ValueError:
         return False
+
+
+def _is_public_nkey(text: str) -> bool:
+    """Whether the check sum is right; a server would refuse its whole configuration otherwise."""
+    raw = base64.b32decode(text)
+    return binascii.crc_hqx(raw[:-2], 0).to_bytes(2, "little") == raw[-2:]
 
 
 class ConfigStatistics(NamedTuple):

@@ -1,1 +1,1 @@
-"""The doors: ways by which requests come in. HTTP for now; NATS is to stand beside it."""
+"""The doors: ways by which requests come in, HTTP and the bus; what they share is in `chat`."""

@@ -1,0 +1,86 @@
+"""A pending request's frames as any door takes them, and what the journal and the client learn."""
+
+from droveway.contracts import relay
+from droveway.gateway import answers
+from droveway.gateway.answers import Headers
+from droveway.gateway.journal import Journal
+from droveway.gateway.pending import Pending
+from droveway.gateway.refusal import Refusal
+from droveway.runtime.deadline import Deadline
+
+Terminal = relay.Completed | relay.Interrupted
+
+
+async def take_whole(
+    pending: Pending, deadline: Deadline, journal: Journal
+) -> tuple[bytes, relay.Completed]:
+    """The body of an answer that isn't streamed, and its terminal, once all of it is there.
+
+    Raises:
+        AskFailed: No attempt committed.
+        ClientGone: The client has left.
+        Refusal: The answer was cut; the client has seen nothing of it.
+    """
+    frame = await pending.first(deadline.remaining_s() + 1)
+    pieces: list[bytes] = []
+    while not isinstance(frame, relay.Completed):
+        if isinstance(frame, relay.Interrupted):
+            journal.end(frame)
+            raise Refusal(frame.failure)
+        if frame is not None:
+            journal.saw(frame.origin)
+            pieces.extend(frame.events)
+        frame = await pending.next(deadline.remaining_s() + 1)
+    journal.saw(frame.origin)
+    journal.end(frame)
+    return b"".join((*pieces, frame.body)), frame
+
+
+def take_ready(
+    frame: relay.Frame, pending: Pending, journal: Journal
+) -> tuple[list[bytes], Terminal | None]:
+    """The events of `frame` and of all that are there as well, and the terminal if it is too."""
+    events: list[bytes] = []
+    ready: relay.Frame | None = frame
+    while ready is not None:
+        if not isinstance(ready, relay.Chunk):
+            journal.events += len(events)
+            return events, ready
+        if ready.origin is not None:
+            journal.saw(ready.origin)
+        events.extend(ready.events)
+        ready = pending.next_ready()
+    journal.events += len(events)
+    return events, None
+
+
+def origin_of(frame: relay.Frame) -> relay.Origin | None:
+    """Who answers, if the frame says so."""
+    return None if isinstance(frame, relay.Interrupted) else frame.origin
+
+
+def served_headers(journal: Journal, pending: Pending) -> Headers:
+    """Who answered, how long it took here, and where the client stands in its limits."""
+    headers = answers.window_headers(pending.window)
+    elapsed_us = journal.elapsed_us()
+    headers.append((b"openai-processing-ms", b"%d" % (elapsed_us // 1000)))
+    headers.append((b"x-droveway-trace-id", journal.span.trace_id.hex().encode()))
+    if (origin := journal.origin) is not None:
+        overhead_us = max(0, elapsed_us - origin.upstream_us)
+        headers += [
+            (b"x-droveway-provider", origin.provider.encode()),
+            (b"x-droveway-model", _header_value(origin.model)),
+            (b"x-droveway-attempts", b"%d" % origin.attempt),
+            (b"x-droveway-overhead-ms", b"%.2f" % (overhead_us / 1000)),
+        ]
+    return headers
+
+
+def usage_headers(usage: relay.Usage) -> Headers:
+    """What is known of tokens when an answer that isn't streamed goes out."""
+    return [(b"x-droveway-cached-tokens", b"%d" % usage.cache_read_tokens)]
+
+
+def _header_value(text: str) -> bytes:
+    """A provider's words as a header value: printable ASCII, bounded."""
+    return "".join(c if " " <= c <= "~" else "?" for c in text[:200]).encode()
