@@ -1,0 +1,130 @@
+"""A tenant's own NATS user turned against us: what it asks, steers and wants answered elsewhere."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from droveway.contracts.client import Cancel, control_subject, request_subject
+from droveway.contracts.envelope import token
+from droveway.runtime.api_key import parse_key
+from tests.contracts.test_hostile_bytes import INPUTS
+from tests.hostile.nats_cases import EVIL_REPLIES
+from tests.hostile.nats_world import OTHER_KEY, OTHER_TENANT, SPY, TENANT, NatsWorld, nats_world
+from tests.support.raw_nats import RawNats, raw_nats
+from tests.support.simulator import chat_body
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+OPERATION = "chat-completions"
+BODY = msgspec.json.encode(chat_body("numbered-5"))
+BODIES: dict[str, bytes] = {
+    **{name: data for name, data in INPUTS.items() if name != "nothing"},
+    "nothing": b"",
+    "null": b"null",
+    "list": b"[]",
+    "200k nested lists": b"[" * 200_000,
+    "bytes that are no UTF-8": b'{"model":"\xff"}',
+    "lone surrogate": b'{"model":"m","messages":[{"role":"user","content":"\\ud800"}]}',
+    "NaN": b'{"model":"m","messages":[],"temperature":NaN}',
+    "model as pattern": msgspec.json.encode(chat_body("numbered-5") | {"model": ["*", ">"]}),
+    "no messages": b'{"model":"numbered-5"}',
+    "text behind it": BODY + b"x",
+    "zeros": bytes(700_000),
+    "over 768 KiB": bytes(800_000),
+    "1 MiB": bytes(1024 * 1024),
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NatsWorld]:
+    folder = tmp_path_factory.mktemp("door")
+    async with nats_world(folder, token_interval_ms=8) as running:
+        yield running
+
+
+def key_id(world: NatsWorld) -> str:
+    return parse_key(world.stack.key).id
+
+
+async def asked(tenant: RawNats, key: str, payload: bytes, operation: str = OPERATION) -> Any:
+    """The one answer to a request without frames."""
+    inbox = f"_INBOX.t.{key}.app.{token()}"
+    answer = await tenant.ask(request_subject(key, operation), payload, inbox)
+    return msgspec.msgpack.decode(answer.payload) if payload[:1] in MAPS else _json(answer.payload)
+
+
+MAPS = {bytes([first]) for first in range(0x80, 0x90)} | {b"\xde", b"\xdf"}
+
+
+def _json(payload: bytes) -> Any:
+    return msgspec.json.decode(payload)
+
+
+async def test_no_answer_goes_where_a_tenant_may_not_listen(world: NatsWorld) -> None:
+    subject = request_subject(key_id(world), OPERATION)
+    others = (f"_INBOX.t.{OTHER_KEY}.app.cafe", "_INBOX.t.*.cafe", f"_INBOX.t.{key_id(world)}.>")
+    replies = (*EVIL_REPLIES, *others, f"_INBOX.t.{key_id(world)}", "")
+    before = await world.value("gateway", "droveway_nats_door_unanswerable_total")
+    upstream = world.stack.simulator.book.totals.requests
+    async with raw_nats(world.server, SPY) as spy, raw_nats(world.server, TENANT) as tenant:
+        spy.subscribe(">")
+        await spy.settle()
+        for reply in replies:
+            tenant.publish(subject, BODY, reply)
+        assert await tenant.settle() == []
+        await world.answers(5)
+        await spy.settle()
+        assert [one for one in spy.messages if one.subject in replies] == []
+    after = await world.value("gateway", "droveway_nats_door_unanswerable_total")
+    assert after - before == len(replies)
+    assert world.stack.simulator.book.totals.requests == upstream + 1
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+async def test_a_body_that_is_none_is_refused_in_one_answer(world: NatsWorld, body: bytes) -> None:
+    upstream = world.stack.simulator.book.totals.requests
+    async with raw_nats(world.server, TENANT) as tenant:
+        answer = await asked(tenant, key_id(world), body)
+        assert answer["t"] == "failed"
+        assert 400 <= answer["status"] < 500
+        assert answer["error"]["code"]
+        assert not answer["should_retry"]
+        assert len(tenant.messages) == 1
+    assert world.stack.simulator.book.totals.requests == upstream
+
+
+async def test_an_operation_that_is_none_is_refused(world: NatsWorld) -> None:
+    async with raw_nats(world.server, TENANT) as tenant:
+        answer = await asked(tenant, key_id(world), BODY, "delete-everything")
+    assert (answer["t"], answer["status"]) == ("failed", 404)
+
+
+async def test_one_tenant_steers_no_answer_of_another(world: NatsWorld) -> None:
+    inbox = f"_INBOX.t.{key_id(world)}.app.cafe"
+    body = msgspec.json.encode(chat_body("numbered-40", stream=True))
+    before = await world.value("gateway", "droveway_client_relay_invalid_total")
+    async with (
+        raw_nats(world.server, TENANT) as tenant,
+        raw_nats(world.server, OTHER_TENANT) as other,
+    ):
+        tenant.subscribe(inbox)
+        flow = b"droveway-flow: none\r\n"
+        tenant.publish(request_subject(key_id(world), OPERATION), body, inbox, flow)
+        await tenant.until(lambda: len(tenant.messages) > 3)
+        opened = msgspec.json.decode(tenant.messages[0].payload)
+        words = [
+            msgspec.json.encode(Cancel(relay_id=opened["relay_id"])),
+            msgspec.json.encode(Cancel(relay_id="0" * 32)), b"", b"{}", b"\xc1", b"[" * 1_000,
+        ]  # fmt: skip
+        for word in words:
+            other.publish(control_subject(OTHER_KEY, world.instance("gateway")), word)
+        assert await other.settle() == []
+        other.publish(opened["control"], words[0])
+        assert "Permissions Violation for Publish" in (await other.settle())[0]
+        await tenant.until(lambda: b'"completed"' in tenant.messages[-1].payload)
+        assert len(tenant.messages) > 40
+    after = await world.value("gateway", "droveway_client_relay_invalid_total")
+    assert after - before == len(words)
