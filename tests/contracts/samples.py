@@ -94,6 +94,7 @@ SHORT: tuple[msgspec.Struct, ...] = (
     relay.Taken((RELAY,)),
     relay.Resend(RELAY, 1),
     relay.Cancel(RELAY),
+    relay.Inquiry(ATTEMPT, f"_INBOX.router.{ROUTER}.0a1b"),
     relay.Pull(RELAY, f"_INBOX.caller.{CALLER}.0a1b", CALLER),
     relay.Heartbeat(CALLER),
     _ATTEMPT_ROW,

@@ -125,6 +125,13 @@ class Cancel(msgspec.Struct, frozen=True, array_like=True, tag="cx"):
     """Only this attempt of a request; 0: whichever runs."""
 
 
+class Inquiry(msgspec.Struct, frozen=True, array_like=True, tag="iq"):
+    """Router to caller: what became of the attempt? Its latest news goes to `answer_to` again."""
+
+    attempt_id: AttemptId
+    answer_to: str
+
+
 class Pull(msgspec.Struct, frozen=True, array_like=True, tag="pl"):
     """Send me the body `relay_id` as frames to `answer_to`; `peer` takes part in heartbeats."""
 
@@ -149,7 +156,7 @@ class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag="hb"):
     receiving: tuple[RelayId, ...] = ()
 
 
-Control = Credit | Taken | Resend | Cancel | Pull | Heartbeat
+Control = Credit | Taken | Resend | Cancel | Inquiry | Pull | Heartbeat
 
 News = Accepted | Waiting | Refused | Held | Running | AttemptFailed
 """What a door hears before the first frame: of its router, and of a caller without one."""

@@ -11,7 +11,7 @@ import msgspec
 from droveway.caller.attempt import AttemptRecord
 from droveway.caller.call import CallFailed, UpstreamCall
 from droveway.caller.failures import failure_after_commit, failure_before_commit
-from droveway.caller.news import News
+from droveway.caller.news import News, unknown
 from droveway.caller.pull import fetch_body
 from droveway.caller.settings import CallerSettings
 from droveway.caller.sse_parser import SseCapExceeded
@@ -65,13 +65,13 @@ class Caller:
         self._telemetry = telemetry
         self._settings = settings
         self._running: dict[bytes, _Running] = {}
-        self._taken: OrderedDict[bytes, None] = OrderedDict()
+        self._taken: OrderedDict[bytes, News] = OrderedDict()
         self._committed = 0
         self._failed = 0
         self._refused = 0
         self._misaddressed = 0
         self.stall = StallGuard(STALE_S)
-        self.hub = RelayHub(bus, self.cancel)
+        self.hub = RelayHub(bus, self.cancel, self._on_inquiry)
 
     async def call(self, call: dispatch.CallRouted, reply: str) -> None:
         """Makes one upstream attempt, from `Started` to its row."""
@@ -99,7 +99,7 @@ class Caller:
             self._refused += 1
             news.busy(upstream.in_flight)
             return
-        self._taken[call.attempt_id] = None
+        self._taken[call.attempt_id] = news
         if len(self._taken) > REMEMBERED_ATTEMPTS:
             self._taken.popitem(last=False)
         record = AttemptRecord(call, self._bus.instance, self._telemetry)
@@ -133,6 +133,13 @@ class Caller:
             running.reason = reason
             if running.task is not None:
                 running.task.cancel()
+
+    def _on_inquiry(self, attempt_id: bytes, answer_to: str) -> None:
+        """A router missed what was told of an attempt; it hears the same again."""
+        if (news := self._taken.get(attempt_id)) is not None:
+            news.repeat()
+        elif is_inbox_of(answer_to, _ROUTERS):
+            unknown(self._bus, attempt_id, answer_to)
 
     def statistics(self) -> CallerStatistics:
         """A snapshot for gauges."""

@@ -2,11 +2,9 @@
 
 import logging
 
-import msgspec
-
 from droveway.contracts import dispatch
 from droveway.contracts.envelope import encode
-from droveway.contracts.errors import Failure
+from droveway.contracts.errors import Failure, failure
 from droveway.otel.logs import log_event
 from droveway.runtime.bus import Bus
 from droveway.runtime.errors import BusError
@@ -18,33 +16,37 @@ class News:
     """The voice of one attempt."""
 
     def __init__(self, bus: Bus, call: dispatch.CallRouted, reply: str) -> None:
+        # Not the call itself: it holds the request's body, and news outlives its attempt.
         self._bus = bus
-        self._call = call
+        self._attempt_id = call.attempt_id
+        self._attempt = call.attempt
+        self._answer_to = call.answer_to
         self._reply = reply
         self._orphaned = False
+        self._latest = b""
 
     def started(self) -> None:
         """This caller runs it."""
         self._tell(
-            dispatch.Started(attempt_id=self._call.attempt_id, caller=self._bus.instance),
+            dispatch.Started(attempt_id=self._attempt_id, caller=self._bus.instance),
         )
 
     def busy(self, in_flight: int) -> None:
         """A bound is reached: ask elsewhere."""
         self._tell(
             dispatch.Busy(
-                attempt_id=self._call.attempt_id, caller=self._bus.instance, in_flight=in_flight
+                attempt_id=self._attempt_id, caller=self._bus.instance, in_flight=in_flight
             )
         )
 
     def committed(self) -> None:
         """The answer is on its way to the door."""
-        self._tell(dispatch.Committed(attempt_id=self._call.attempt_id, caller=self._bus.instance))
+        self._tell(dispatch.Committed(attempt_id=self._attempt_id, caller=self._bus.instance))
 
     def failed(self, occurrence: Failure, *, status: int = 0, request_sent: bool = False) -> None:
         """Nothing was relayed, and nothing will be."""
         failed = dispatch.AttemptFailed(
-            attempt_id=self._call.attempt_id,
+            attempt_id=self._attempt_id,
             caller=self._bus.instance,
             failure=occurrence,
             status=status,
@@ -52,23 +54,38 @@ class News:
         )
         self._tell(failed)
         if self._orphaned:
-            self._publish(self._call.answer_to, failed)
+            self._publish(self._answer_to, self._latest)
 
     def orphaned(self) -> None:
         """The router is gone before commit: the attempt goes on, and its door is told."""
         self._orphaned = True
         running = dispatch.Running(
-            attempt_id=self._call.attempt_id,
-            attempt=self._call.attempt,
+            attempt_id=self._attempt_id,
+            attempt=self._attempt,
             caller=self._bus.instance,
         )
-        self._publish(self._call.answer_to, running)
+        self._publish(self._answer_to, encode(running))
+
+    def repeat(self) -> None:
+        """The router asks what became of it: its latest word was lost, or there is none newer."""
+        self._publish(self._reply, self._latest)
 
     def _tell(self, news: dispatch.AttemptNews) -> None:
-        self._publish(self._reply, news)
+        self._latest = encode(news)
+        self._publish(self._reply, self._latest)
 
-    def _publish(self, subject: str, news: msgspec.Struct) -> None:
+    def _publish(self, subject: str, news: bytes) -> None:
         try:
-            self._bus.publish(subject, encode(news))
+            self._bus.publish(subject, news)
         except BusError as error:
             log_event(log, "news_unsent", level=logging.WARNING, reason=str(error))
+
+
+def unknown(bus: Bus, attempt_id: bytes, answer_to: str) -> None:
+    """Tells a router that this caller has no such attempt."""
+    lost = failure("provider_no_response", "The caller doesn't know this attempt any more")
+    failed = dispatch.AttemptFailed(attempt_id=attempt_id, caller=bus.instance, failure=lost)
+    try:
+        bus.publish(answer_to, encode(failed))
+    except BusError as error:
+        log_event(log, "news_unsent", level=logging.WARNING, reason=str(error))

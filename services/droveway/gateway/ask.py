@@ -10,7 +10,7 @@ from droveway.contracts import relay
 from droveway.contracts.dispatch import AttemptFailed, Running
 from droveway.contracts.envelope import MALFORMED
 from droveway.contracts.errors import Failure, failure
-from droveway.contracts.inference import Accepted, Held, Refused
+from droveway.contracts.inference import Accepted, Held, Refused, Waiting
 from droveway.gateway.live_routers import LiveRouters
 from droveway.otel.logs import log_event
 from droveway.runtime.bus import Bus
@@ -55,6 +55,7 @@ class Ask:
         self._routers = routers
         self._wake = wake
         self._abandoned = ""
+        self._closed = False
         self._unlink: list[Callable[[], None]] = []
         self.inbox = bus.open_inbox(self._on_payload, self._on_nobody)
 
@@ -79,6 +80,7 @@ class Ask:
 
     def close(self) -> None:
         """Stops listening; what still comes is answered with cancel by the hub."""
+        self._closed = True
         self._hub.close_receiver(self.receiver)
         for unlink in self._unlink:
             unlink()
@@ -101,6 +103,10 @@ class Ask:
         self._on_news(news)
 
     def _on_news(self, news: relay.News) -> None:
+        if self._closed:
+            if isinstance(news, Accepted | Waiting):  # only now: it is to stop at once
+                self._hub.send_control(news.router, relay.Cancel(self.relay_id, self._abandoned))
+            return
         if not isinstance(news, Running | AttemptFailed):
             self._routers.heard(news.router)
         match news:

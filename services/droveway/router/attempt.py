@@ -9,13 +9,15 @@ import msgspec
 from droveway.contracts import dispatch
 from droveway.contracts.envelope import MALFORMED, encode
 from droveway.contracts.errors import Failure, failure
-from droveway.contracts.relay import Cancel
+from droveway.contracts.relay import Cancel, Inquiry
 from droveway.runtime.bus import Bus
 from droveway.runtime.errors import BusError
 from droveway.runtime.relay import RelayHub
 
 _MAX_NEWS = 8
 """An honest caller sends two; of more only the latest count."""
+_INQUIRE_EVERY_S = 2.0
+"""A started attempt of which nothing is heard for this long is asked about."""
 _LATE_START_S = 5.0
 """How long an attempt that was given up still listens for a caller that starts it."""
 
@@ -35,6 +37,7 @@ class Attempt:
         self.lost = False
         """The caller failed, not the target: it died, or none started the attempt in time."""
         self._cancel_reason = ""
+        self._inbox = bus.open_inbox(self._on_news, self._on_nobody)
 
     async def run(self, start_within_s: float, within_s: float) -> dispatch.AttemptNews:
         """Waits for the attempt's end before commit, or for its commit.
@@ -42,7 +45,7 @@ class Attempt:
         Returns:
             `Committed`, or what went wrong: `AttemptFailed`, `Busy`.
         """
-        inbox = self._bus.open_inbox(self._on_news, self._on_nobody)
+        inbox = self._inbox
         try:
             self._bus.publish(
                 dispatch.dispatch_subject(self._pool), encode(self._call), inbox.subject
@@ -71,17 +74,27 @@ class Attempt:
             self._revoke(self.caller, reason)
 
     async def _next(self, within_s: float, otherwise: str) -> dispatch.AttemptNews:
-        if not self._news:
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + within_s
+        while not self._news:
+            left_s = until_s - loop.time()
+            if left_s <= 0:
+                self.cancel(otherwise)
+                return self._failed(failure("provider_timeout", f"{otherwise} ({within_s:g} s)"))
             self._wake.clear()
-            alarm = asyncio.get_running_loop().call_later(within_s, self._wake.set)
+            alarm = loop.call_later(min(left_s, _INQUIRE_EVERY_S), self._wake.set)
             try:
                 await self._wake.wait()
             finally:
                 alarm.cancel()
-        if self._news:
-            return self._news.popleft()
-        self.cancel(otherwise)
-        return self._failed(failure("provider_timeout", f"{otherwise} ({within_s:g} s)"))
+            if self.caller and not self._news:
+                self._inquire()
+        return self._news.popleft()
+
+    def _inquire(self) -> None:
+        """What a caller says once is lost with a connection; a silent attempt is asked about."""
+        inquiry = Inquiry(self._call.attempt_id, self._inbox.subject)
+        self._hub.send_control(self.caller, inquiry)
 
     def _on_news(self, payload: bytes) -> None:
         try:

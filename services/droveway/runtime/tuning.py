@@ -12,9 +12,9 @@ import gc
 import os
 import resource
 
-_YOUNG_OBJECTS = 100_000
-_MIDDLE_RUNS = 50
-_OLD_RUNS = 100
+_YOUNG_OBJECTS = 20_000
+_MIDDLE_RUNS = 20
+_OLD_RUNS = 50
 
 
 def settle_in() -> None:

@@ -55,12 +55,14 @@ class RelayHub:
         self,
         bus: Wire,
         on_cancel: Callable[[bytes, str, int], None] | None = None,
+        on_inquiry: Callable[[bytes, str], None] | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
         later: Later = _on_loop,
     ) -> None:
         self._bus = bus
         self._on_cancel = on_cancel
+        self._on_inquiry = on_inquiry
         self._clock = clock
         self._later = later
         self._relays = Relays(self._from_receiver)
@@ -183,6 +185,9 @@ class RelayHub:
                 self._beats.on_heartbeat(message)
                 if reply:
                     self._answer_probe(message.peer, reply)
+            case relay.Inquiry():
+                if self._on_inquiry is not None:
+                    self._on_inquiry(message.attempt_id, message.answer_to)
             case relay.Pull():
                 self._bodies.on_pull(message)
             case relay.Taken():
