@@ -22,7 +22,7 @@ ENVIRONMENT := PYTHON='$(PYTHON)' sh deploy/tools/environment.sh
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-fast check generate test-ops test-sdks $(SDK_TESTS) bench constraints build sbom clean
+.PHONY: help run test test-fast check generate test-ops test-sdks $(SDK_TESTS) bench prove constraints build sbom clean
 
 help: ## Print this list.
 	@printf 'Droveway. Each target sets up what it needs by itself.\n\n'
@@ -62,6 +62,9 @@ $(SDK_TESTS): test-sdk-%: $(CACHE)/sdk-%/.stamp $(DEV_READY)
 
 bench: $(DEV_READY) ## Measure on this machine (ARGS: of tests.bench).
 	$(PY) -m tests.bench $(ARGS)
+
+prove: $(DEV_READY) $(SDKS:%=$(CACHE)/sdk-%/.stamp) ## Measure every counted promise, row by row (ARGS: of tests.prove).
+	$(PY) -m tests.prove $(ARGS)
 
 constraints: $(TOOLS_READY) ## Resolve constraints*.txt anew (ARGS=--upgrade: the newest of all).
 	@sh deploy/tools/constraints.sh $(CACHE)/tools/bin/uv $(ARGS)

@@ -1,0 +1,149 @@
+"""One process of the plant, which may be struck in every way."""
+
+import asyncio
+import random
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+
+from droveway.cli import ports
+from tests.prove.child import Child, Limits
+from tests.support.observations import Watched
+
+TERMINATED_WITHIN_S = 15.0
+_POLL_S = 0.02
+_PORTS = range(20_000, 32_000)
+"""Below those that the kernel gives to clients, who would take one between two starts."""
+
+
+def free_port() -> int:
+    """A port that nobody listens on, and that no client's connection gets meanwhile."""
+    while not ports.is_free(port := random.SystemRandom().choice(_PORTS)):
+        pass
+    return port
+
+
+class Member:
+    """A service's process: started, struck and started again on the same ports."""
+
+    def __init__(
+        self,
+        service: str,
+        number: int,
+        port: int,
+        environment: Mapping[str, str],
+        logs: Path,
+        limits: Limits,
+    ) -> None:
+        self.service = service
+        self.name = f"{service}-{number + 1}"
+        self.port = port
+        self.admin_port = 0 if service == "simulator" else free_port()
+        self.limits = limits
+        self.struck = False
+        """Whether it was us who ended it."""
+        self._environment = {
+            **environment,
+            f"DROVEWAY_{service.upper()}_ADMIN_PORT": str(self.admin_port),
+        }
+        self._log = logs / f"{self.name}.log"
+        self._child: Child | None = None
+
+    @property
+    def child(self) -> Child:
+        """Its process."""
+        assert self._child is not None, f"{self.name} wasn't started"
+        return self._child
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.child.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it lives; negative when a signal ended it."""
+        return self.child.exit_code
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs, or stands still."""
+        return self.exit_code is None
+
+    def start(self) -> None:
+        """Starts it; `until_ready` waits for it."""
+        self._child = Child(self.service, self._environment, self._log, self.limits)
+        self.struck = False
+
+    async def restart(self, within_s: float = 20.0) -> None:
+        """Starts it anew on the same ports, once it has ended, and waits until it takes work."""
+        assert not self.alive, f"{self.name} still lives: kill or terminate it first"
+        self.start()
+        await self.until_ready(within_s)
+
+    async def kill(self) -> float:
+        """SIGKILL; when it was sent."""
+        self.struck = True
+        at_s = time.monotonic()
+        self.child.signal(signal.SIGKILL)
+        await self.child.ended(5.0)
+        return at_s
+
+    def pause(self) -> None:
+        """SIGSTOP: it stands still as a blocked loop does."""
+        self.child.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self.child.signal(signal.SIGCONT)
+
+    async def terminate(self, within_s: float = TERMINATED_WITHIN_S) -> bool:
+        """SIGTERM, as an operator would; whether it ended by itself in time."""
+        self.struck = True
+        self.child.signal(signal.SIGTERM)
+        return await self.child.ended(within_s)
+
+    def finish(self) -> None:
+        """Ends it, whatever it does."""
+        if self._child is not None:
+            self.child.kill()
+
+    async def rss_bytes(self) -> float:
+        """Its resident memory now."""
+        sizes = (await Watched({self.name: self.pid}).snapshot()).sizes
+        return sizes[f"rss_bytes of {self.name}"]
+
+    async def metric(self, name: str) -> float:
+        """The sum of a metric's samples; 0 where there is none or no answer."""
+        try:
+            async with httpx.AsyncClient(timeout=2) as client:
+                text = (await client.get(f"http://127.0.0.1:{self.admin_port}/metrics")).text
+        except httpx.HTTPError:
+            return 0.0
+        lines = (line.split() for line in text.splitlines() if line.startswith(name))
+        return sum(float(words[-1]) for words in lines if words[0].partition("{")[0] == name)
+
+    async def until_ready(self, within_s: float) -> None:
+        """Waits until it takes work.
+
+        Raises:
+            TimeoutError: It doesn't, or it has ended.
+        """
+        until_s = time.monotonic() + within_s
+        url = f"http://127.0.0.1:{self.admin_port or self.port}/readyz"
+        async with httpx.AsyncClient(timeout=2) as client:
+            while not await _answers(client, url):
+                if not self.alive or time.monotonic() > until_s:
+                    state = "is silent" if self.alive else f"has ended with {self.exit_code}"
+                    raise TimeoutError(f"{self.name} isn't ready: it {state}; see {self._log}")
+                await asyncio.sleep(_POLL_S)
+
+
+async def _answers(client: httpx.AsyncClient, url: str) -> bool:
+    try:
+        return (await client.get(url)).status_code == 200
+    except httpx.HTTPError:
+        return False

@@ -1,0 +1,53 @@
+"""All claims, in the order of the table. A theme is a module with a tuple `CLAIMS`."""
+
+from tests.prove import (
+    broker_away,
+    broker_client,
+    broker_dies,
+    broker_links,
+    broker_silent,
+    caller_dies,
+    clients_leave,
+    frames_struck,
+    frozen,
+    gateway_dies,
+    memory_slope,
+    router_dies,
+    slow_clients,
+    starved,
+    streams_struck,
+)
+from tests.prove.claim import Claim
+
+CLAIMS: tuple[Claim, ...] = (
+    *gateway_dies.CLAIMS,
+    *router_dies.CLAIMS,
+    *caller_dies.CLAIMS,
+    *broker_dies.CLAIMS,
+    *broker_away.CLAIMS,
+    *broker_silent.CLAIMS,
+    *broker_links.CLAIMS,
+    *broker_client.CLAIMS,
+    *frames_struck.CLAIMS,
+    *slow_clients.CLAIMS,
+    *clients_leave.CLAIMS,
+    *starved.CLAIMS,
+    *frozen.CLAIMS,
+    *streams_struck.CLAIMS,
+    *memory_slope.CLAIMS,
+)
+
+
+def chosen(ids: list[str] | None) -> list[Claim]:
+    """The claims asked for, or all; a row like `B4+D8` answers to each of its numbers.
+
+    Raises:
+        ValueError: There is no such claim.
+    """
+    if not ids:
+        return list(CLAIMS)
+    known = {number: claim for claim in CLAIMS for number in (claim.id, *claim.id.split("+"))}
+    if unknown := [one for one in ids if one not in known]:
+        raise ValueError(f"no such claim: {', '.join(unknown)}; known are {', '.join(known)}")
+    wanted = [known[one].id for one in ids]
+    return [claim for claim in CLAIMS if claim.id in wanted]
