@@ -15,6 +15,7 @@ from droveway.runtime.bus import Bus
 from droveway.runtime.errors import RelayCut
 from droveway.runtime.relay import RelayHub
 from tests.support.nats import NatsServer, nats
+from tests.support.waiting import until
 
 __all__ = ["nats"]
 
@@ -81,6 +82,22 @@ async def test_many_bodies_keep_apart(nats: NatsServer) -> None:
         contents = [os.urandom(100_000 + number) for number in range(10)]
         got = await asyncio.gather(*(ends.fetch(ends.offered(one)) for one in contents))
         assert got == contents
+
+
+async def test_one_body_is_fetched_by_two_at_once(nats: NatsServer) -> None:
+    async with _ends(nats) as ends:
+        content = os.urandom(500_000)
+        body = ends.offered(content)
+        assert await asyncio.gather(*(ends.fetch(body) for _ in range(2))) == [content] * 2
+
+
+async def test_a_fetch_that_is_given_up_ends_at_the_door(nats: NatsServer) -> None:
+    async with _ends(nats) as ends:
+        with pytest.raises(RelayCut, match="larger than announced"):
+            await ends.fetch(ends.offered(b"x" * 3_000_000, 40_000))
+        began_s = time.monotonic()
+        await until(lambda: ends.door.statistics().sending == 0)
+        assert time.monotonic() - began_s < 0.4  # no heartbeat had to say so
 
 
 async def test_a_withdrawn_body_ends_the_fetch_at_once(nats: NatsServer) -> None:

@@ -95,7 +95,7 @@ SHORT: tuple[msgspec.Struct, ...] = (
     relay.Resend(RELAY, 1),
     relay.Cancel(RELAY),
     relay.Inquiry(ATTEMPT, f"_INBOX.router.{ROUTER}.0a1b"),
-    relay.Pull(RELAY, f"_INBOX.caller.{CALLER}.0a1b", CALLER),
+    relay.Pull(RELAY, f"_INBOX.caller.{CALLER}.0a1b", CALLER, ATTEMPT),
     relay.Heartbeat(CALLER),
     _ATTEMPT_ROW,
     _REQUEST_ROW,

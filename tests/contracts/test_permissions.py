@@ -2,7 +2,7 @@
 
 import pytest
 
-from droveway.contracts import permissions
+from droveway.contracts import client, permissions
 from droveway.contracts.admission import admission_subject
 from droveway.contracts.dispatch import dispatch_subject
 from droveway.contracts.envelope import inbox, new_instance
@@ -32,7 +32,8 @@ def matches(pattern: str, subject: str) -> bool:
 
 
 def may(patterns: tuple[str, ...], subject: str) -> bool:
-    return any(matches(pattern, subject) for pattern in patterns)
+    """Whether a subject is allowed, be it only in a queue group."""
+    return any(matches(pattern.partition(" ")[0], subject) for pattern in patterns)
 
 
 def reply(service: str) -> str:
@@ -45,7 +46,7 @@ def control(service: str) -> str:
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_a_pattern_begins_with_two_tokens_of_ours(pattern: str) -> None:
-    tokens = pattern.split(".")
+    tokens = pattern.partition(" ")[0].split(".")
     assert tokens[0] in {"droveway", "_INBOX", "$JS", "$KV", "$SRV"}
     assert not set(tokens[1]) & set("*>")
     assert ">" not in tokens[:-1]
@@ -74,6 +75,30 @@ def test_a_user_hears_only_its_own_inboxes(user: User) -> None:
 @pytest.mark.parametrize("user", USERS, ids=lambda user: user.name)
 def test_a_user_can_send_to_itself(user: User) -> None:
     assert may(user.publish, inbox(user.name, new_instance(user.name), "watchdog"))
+
+
+SHARED = {
+    client.request_subject("k1", "chat-completions"): "gateway",
+    inference_subject(INTERACTIVE): "router",
+    admission_subject(0): "limiter",
+    dispatch_subject("default"): "caller",
+}
+
+
+@pytest.mark.parametrize(("subject", "service"), SHARED.items(), ids=SHARED.values())
+def test_shared_work_is_heard_in_its_services_queue_group_only(subject: str, service: str) -> None:
+    listeners = {
+        (user.name, pattern.partition(" ")[2])
+        for user in USERS
+        for pattern in user.subscribe
+        if may((pattern,), subject)
+    }
+    assert listeners == {(service, service)}
+
+
+def test_nothing_but_shared_work_names_a_queue_group() -> None:
+    named = [one for user in USERS for one in (*user.publish, *user.subscribe) if " " in one]
+    assert len(named) == len(SHARED)
 
 
 HOPS = {

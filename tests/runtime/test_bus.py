@@ -22,7 +22,7 @@ from droveway.runtime.errors import (
 from tests.support.nats import NatsServer
 from tests.support.waiting import until
 
-SUBJECT = "droveway.v1.inference.interactive"
+SUBJECT = "droveway.v1.direct.interactive.router"
 OTHER = "droveway.v1.inference.batch"
 
 
@@ -185,10 +185,10 @@ async def test_handlers_that_raise_do_not_deafen(
 async def test_a_subject_that_is_no_utf8_does_not_deafen(nats: NatsServer) -> None:
     async with joined(nats) as pair:
         await pair.router.subscribe(
-            "droveway.v1.inference.*", lambda payload, _: pair.heard.append(payload)
+            "droveway.v1.direct.interactive.*", lambda payload, _: pair.heard.append(payload)
         )
         await pair.settled()
-        raw(pair.door, b"PUB droveway.v1.inference.\xff 3\r\nraw\r\n")
+        raw(pair.door, b"PUB droveway.v1.direct.interactive.\xff 3\r\nraw\r\n")
         await pair.settled()
         pair.door.publish(SUBJECT, b"after")
         await until(lambda: b"after" in pair.heard)
@@ -384,7 +384,7 @@ async def test_headers_of_ours_travel_with_a_message(nats: NatsServer) -> None:
     async with joined(nats) as pair:
         heard: list[tuple[bytes, str, str, bytes | None]] = []
         await pair.router.subscribe_raw(
-            "droveway.v1.inference.*", lambda *message: heard.append(message)
+            "droveway.v1.direct.interactive.*", lambda *message: heard.append(message)
         )
         reply = pair.door.open_inbox(lambda _payload: None, lambda: None).subject
         pair.door.publish(SUBJECT, b"with", reply, {"traceparent": "00-1"})

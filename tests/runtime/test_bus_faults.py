@@ -209,3 +209,35 @@ def _held(bus: Bus) -> tuple[int, int, int, int]:
         statistics.open_inboxes,
         statistics.waiting_answers,
     )
+
+
+async def test_a_loop_that_was_busy_blames_nobody(
+    broker: PlainNats, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = msgspec.structs.replace(broker.settings, **BRISK)
+    async with watched(settings) as bus:
+        await bus.settle()  # behind the first beat, so the next is due later
+        time.sleep(2 * settings.deaf_after_s)  # noqa: ASYNC251 - that is the fault
+        await until(lambda: bus.statistics().last_beat_s < 0.1)
+        assert bus.statistics().reconnects == 0
+    assert "bus_deaf" not in caplog.text
+
+
+async def test_a_watchdog_that_pings_leaves_a_link_that_swallows_everything(
+    broker: PlainNats, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with FaultProxy("127.0.0.1", broker.port) as link:
+        settings = msgspec.structs.replace(
+            broker.settings, servers=(f"nats://127.0.0.1:{link.port}",), echoes=False, **BRISK
+        )
+        async with watched(settings) as bus:
+            await until(lambda: bus.ready and bus.statistics().last_beat_s < 0.1)
+            link.set("down", black_hole=True)
+            await until(lambda: not bus.statistics().connected, 2)
+            with pytest.raises(Disconnected):
+                bus.publish("t", b"")
+            link.heal()
+            await until(lambda: bus.ready and bus.statistics().last_beat_s < 0.1)
+            assert bus.statistics().reconnects == 1
+            assert bus.statistics().waiting_answers == 0
+    assert "bus_deaf" in caplog.text

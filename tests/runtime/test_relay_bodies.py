@@ -3,12 +3,14 @@
 import asyncio
 import hashlib
 import random
+import secrets
 
 import pytest
 
 from droveway.contracts import relay
 from droveway.runtime.bus import Inbox
 from droveway.runtime.relay import Receiver
+from droveway.runtime.relay.bodies import MAX_PULLS
 from tests.runtime.test_relay_hub import End, ends
 from tests.support.nats import NatsServer
 from tests.support.waiting import until
@@ -19,12 +21,14 @@ class Pull:
 
     def __init__(self, caller: End, door: End, relay_id: bytes) -> None:
         self.caller, self.door, self.relay_id = caller, door, relay_id
-        self.receiver: Receiver = caller.hub.open_receiver(relay_id, door.bus.instance)
+        self.pull_id = secrets.token_bytes(16)
+        self.receiver: Receiver = caller.hub.open_receiver(self.pull_id, door.bus.instance)
         self.frames = 0
         self.inbox: Inbox = caller.bus.open_inbox(self._on_payload, lambda: None)
 
     def ask(self) -> None:
-        pull = relay.Pull(self.relay_id, self.inbox.subject, self.caller.bus.instance)
+        me = self.caller.bus.instance
+        pull = relay.Pull(self.relay_id, self.inbox.subject, me, self.pull_id)
         self.caller.hub.send_control(self.door.bus.instance, pull)
 
     async def take_all(self) -> tuple[bytes, relay.Frame]:
@@ -88,6 +92,41 @@ async def test_the_next_attempt_gets_the_body_at_once(nats: NatsServer) -> None:
             assert len(body) == 300_000
 
 
+async def test_a_body_is_pulled_by_so_many_at_once_and_no_more(nats: NatsServer) -> None:
+    async with ends(nats, "caller", "gateway") as (caller, door), asyncio.timeout(5):
+        relay_id = door.hub.offer(b"x" * 300_000)
+        pulls = [Pull(caller, door, relay_id) for _ in range(MAX_PULLS)]
+        for pull in pulls:
+            pull.ask()
+            await pull.receiver.wake.wait()
+        further = Pull(caller, door, relay_id)
+        further.ask()
+        _, terminal = await further.take_all()
+        assert isinstance(terminal, relay.Interrupted)
+        assert f"by {MAX_PULLS} attempts already" in terminal.failure.message
+        for body, terminal in await asyncio.gather(*(pull.take_all() for pull in pulls)):
+            assert len(body) == 300_000
+            assert isinstance(terminal, relay.Completed)
+        await until(lambda: door.hub.statistics().sending == 0)
+        last = Pull(caller, door, relay_id)
+        last.ask()
+        assert len((await last.take_all())[0]) == 300_000
+
+
+async def test_a_withdrawn_body_ends_all_its_pulls(nats: NatsServer) -> None:
+    async with ends(nats, "caller", "caller", "gateway") as (one, other, door):
+        async with asyncio.timeout(2):
+            relay_id = door.hub.offer(b"x" * 3_000_000)
+            pulls = [Pull(one, door, relay_id), Pull(other, door, relay_id)]
+            for pull in pulls:
+                pull.ask()
+                await pull.receiver.take()
+            door.hub.withdraw(relay_id)
+            for pull in pulls:
+                assert isinstance((await pull.take_all())[1], relay.Interrupted)
+            await until(lambda: door.hub.statistics().sending == 0)
+
+
 async def test_a_withdrawn_body_ends_the_pull(nats: NatsServer) -> None:
     async with ends(nats, "caller", "gateway") as (caller, door), asyncio.timeout(2):
         relay_id = door.hub.offer(b"x" * 3_000_000)
@@ -113,7 +152,7 @@ async def test_bodies_go_to_callers_only(nats: NatsServer) -> None:
     async with ends(nats, "caller", "gateway") as (caller, door):
         relay_id = door.hub.offer(b"secret")
         for answer_to in ("_INBOX.router.router-0123456789ab.0a", "droveway.v1.usage.x", ""):
-            pull = relay.Pull(relay_id, answer_to, caller.bus.instance)
+            pull = relay.Pull(relay_id, answer_to, caller.bus.instance, bytes(16))
             caller.hub.send_control(door.bus.instance, pull)
         await until(lambda: door.hub.statistics().malformed == 3)
         assert door.hub.statistics().sending == 0

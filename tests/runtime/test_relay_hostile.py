@@ -171,6 +171,32 @@ def test_a_heartbeat_of_a_megabyte_costs_bounded_work(world: World, what: str) -
     assert answer.ended
 
 
+def test_beats_in_anothers_name_cut_nothing(world: World) -> None:
+    answer = world.answer(0)
+    answer.attempts[0].send()
+    world.pass_time(1.0)
+    door, caller = answer.door, answer.attempts[0].caller
+    for _ in range(10):
+        door.hub._on_control(encode(relay.Heartbeat(caller.bus.instance)), "")
+        caller.hub._on_control(encode(relay.Heartbeat(door.bus.instance)), "")
+        world.pass_time(0.3)
+    assert not answer.receiver.ended
+    assert not answer.attempts[0].sender.cancelled.is_set()
+    answer.attempts[0].complete()
+    world.pass_time(1.0)
+    answer.take()
+    assert isinstance(answer.taken[-1], relay.Completed)
+
+
+def test_an_answer_that_its_sender_has_forgotten_ends_within_two_seconds(world: World) -> None:
+    answer = world.answer(0)
+    answer.attempts[0].send()
+    world.pass_time(1.0)
+    answer.attempts[0].close()
+    world.pass_time(2.0)
+    assert answer.receiver.was_cut
+
+
 def test_beats_of_made_up_peers_leave_nothing_behind(world: World) -> None:
     door = world.doors[0]
     for number in range(3 * MAX_OWED):

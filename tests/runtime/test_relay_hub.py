@@ -287,8 +287,8 @@ async def test_streams_survive_a_restart_of_the_broker(own_nats: NatsServer) -> 
 @pytest.mark.parametrize(
     "message",
     [
-        relay.Pull(bytes(16), "$JS.API.STREAM.PURGE.USAGE", "caller-0123456789ab"),
-        relay.Pull(bytes(16), "_INBOX.caller.>", "caller-0123456789ab"),
+        relay.Pull(bytes(16), "$JS.API.STREAM.PURGE.USAGE", "caller-0123456789ab", bytes(16)),
+        relay.Pull(bytes(16), "_INBOX.caller.>", "caller-0123456789ab", bytes(16)),
         relay.Heartbeat("-", (relay.Sending(bytes(16), 1, True),)),
         relay.Credit(bytes(16), 2**52, 2**62),
         relay.Resend(bytes(16), 0),

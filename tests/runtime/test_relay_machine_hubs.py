@@ -84,6 +84,16 @@ class Hubs(RuleBasedStateMachine):
             self.world.pulls.append(Pulled(*pair, size_bytes))
             self.world.pulls[-1].ask()
 
+    @precondition(lambda self: 0 < len(self.world.pulls) < 7)
+    @rule(which=WHICH, caller=st.integers(0, 1))
+    def pull_the_same_body_again(self, which: int, caller: int) -> None:
+        earlier = self.world.pulls[which % len(self.world.pulls)]
+        process = self.world.callers[caller]
+        if earlier.door.runs and process.runs:
+            again = Pulled(earlier.door, process, earlier.size_bytes, earlier)
+            self.world.pulls.append(again)
+            again.ask()
+
     @precondition(lambda self: len(self.world.answers) > 3)
     @rule(which=WHICH)
     def a_client_leaves(self, which: int) -> None:

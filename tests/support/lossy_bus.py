@@ -7,7 +7,7 @@ passes in `LossyBroker.advance`, so that a run is repeated exactly by its seed.
 import heapq
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ BEAT_S = 1.0
 """Each process sends itself a message this often."""
 DEAF_S = 2.0
 """A process that hasn't heard itself for this long says so."""
-RECONNECT_S = 1.0
+RECONNECT_S = 1.6
 """A broker that is back finds its processes connected again after at most this long."""
 
 OnPayload = Callable[[bytes], None]
@@ -36,6 +36,7 @@ class Weather:
 class LossyStatistics(NamedTuple):
     """What relays ask a bus about its connection."""
 
+    connected: bool
     last_beat_s: float
     reconnects: int
 
@@ -98,11 +99,12 @@ class LossyBroker:
         for bus in self.buses.values():
             bus.connected = False
 
-    def start(self) -> None:
-        """The broker is back: its processes connect again, each when it pleases."""
+    def start(self, back_after_s: Sequence[float] = ()) -> None:
+        """The broker is back: its processes connect again, each when it pleases or is told to."""
         self.up = True
-        for bus in list(self.buses.values()):
-            self.later(self._random.uniform(0, RECONNECT_S), bus.reconnect, bus)
+        for bus, told_s in itertools.zip_longest(list(self.buses.values()), back_after_s):
+            after_s = self._random.uniform(0, RECONNECT_S) if told_s is None else told_s
+            self.later(after_s, bus.reconnect, bus)
 
     def carry(self, sender: "LossyBus", subject: str, payload: bytes, reply: str) -> None:
         """Brings a message to whoever listens now; a probe without a listener comes back."""
@@ -148,7 +150,8 @@ class LossyBus:
         return len(self._inboxes)
 
     def statistics(self) -> LossyStatistics:
-        return LossyStatistics(self._broker.now_s - self._beat_at, self._reconnects)
+        silent_s = self._broker.now_s - self._beat_at
+        return LossyStatistics(self.connected, silent_s, self._reconnects)
 
     def publish(self, subject: str, payload: bytes, reply: str = "") -> None:
         if not self.connected:

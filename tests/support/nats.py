@@ -53,6 +53,8 @@ class NatsServer:
 
     def add_key_user(self, key_id: str) -> Path:
         """Gives a client key a NATS user, known at once; returns its seed's path."""
+        if key_id in self.key_users:  # while a server reads its file anew it may refuse users
+            return self.folder.key_seed_file(key_id)
         self.key_users[key_id] = ensure_key_user(self.folder, key_id)
         if self._process is not None and self._process.poll() is None:
             self._write_config()

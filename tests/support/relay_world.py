@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import secrets
 from collections.abc import Iterator
 
 from droveway.contracts import relay
@@ -49,7 +50,7 @@ class Process:
             "probes": len(peers._probes),
             "owed": len(self.hub._beats._owed),
             "unconfirmed": len(self.hub._taken),
-            "offers": len(self.hub._bodies._offers) + len(self.hub._bodies._running),
+            "offers": len(self.hub._bodies._offers),
             "inboxes": self.bus.open_inboxes,
         }
 
@@ -162,12 +163,15 @@ class Answer:
 
 
 class Pulled:
-    """One body at a door, pulled by a caller."""
+    """One body at a door, pulled by a caller; `beside` another that pulls the same body."""
 
-    def __init__(self, door: Process, caller: Process, size_bytes: int) -> None:
+    def __init__(
+        self, door: Process, caller: Process, size_bytes: int, beside: "Pulled | None" = None
+    ) -> None:
         self.door, self.caller, self.size_bytes = door, caller, size_bytes
-        self.relay_id = door.hub.offer(bytes(size_bytes))
-        self.receiver = caller.hub.open_receiver(self.relay_id, door.bus.instance)
+        self.relay_id: bytes = beside.relay_id if beside else door.hub.offer(bytes(size_bytes))
+        self.pull_id = secrets.token_bytes(16)
+        self.receiver = caller.hub.open_receiver(self.pull_id, door.bus.instance)
         self.inbox = caller.bus.open_inbox(self._on_payload, lambda: None)
         self.frames: list[relay.Frame] = []
         self.closed = False
@@ -175,7 +179,8 @@ class Pulled:
 
     def ask(self) -> None:
         if self.receiver.next_seq == 0 and self.caller.runs and not self.closed:
-            pull = relay.Pull(self.relay_id, self.inbox.subject, self.caller.bus.instance)
+            me = self.caller.bus.instance
+            pull = relay.Pull(self.relay_id, self.inbox.subject, me, self.pull_id)
             self.caller.hub.send_control(self.door.bus.instance, pull)
 
     def take(self) -> None:

@@ -1,6 +1,7 @@
 """Who may publish and subscribe what: one NATS user per service and tenant's key, allow-lists only.
 
 There is no `allow_responses` (it lets a caller make a service publish anywhere) and no deny-list.
+Work that replicas share is heard in their queue group only: a plain subscription would copy all.
 The server configuration is generated from this table; a test holds it against the running server.
 """
 
@@ -18,10 +19,19 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
+    """`subject`, or `subject group`: then as a member of that queue group and in no other way.
+
+    Source: NATS documentation, "Authorization", queue permissions.
+    """
 
 
 def _v1(*patterns: str) -> tuple[str, ...]:
     return tuple(f"{PREFIX}.{pattern}" for pattern in patterns)
+
+
+def _shared(pattern: str, group: str) -> str:
+    """Each message goes to one member of the group."""
+    return f"{PREFIX}.{pattern} {group}"
 
 
 def _inboxes(*services: str) -> tuple[str, ...]:
@@ -49,7 +59,8 @@ USERS: tuple[User, ...] = (
             f"$JS.API.STREAM.MSG.GET.KV_{IDEMPOTENCY}",
         ),
         subscribe=(
-            *_v1("control.gateway.*", "control.t.*.*", "request.*.*"),
+            _shared("request.*.*", "gateway"),
+            *_v1("control.gateway.*", "control.t.*.*"),
             *_heard("gateway"),
         ),
     ),
@@ -59,12 +70,16 @@ USERS: tuple[User, ...] = (
             *_v1("admission.*", "dispatch.*", "control.caller.*"),
             *_inboxes("router", "gateway", "operator"),
         ),
-        subscribe=(*_v1("inference.*", "direct.*.*", "control.router.*"), *_heard("router")),
+        subscribe=(
+            _shared("inference.*", "router"),
+            *_v1("direct.*.*", "control.router.*"),
+            *_heard("router"),
+        ),
     ),
     User(
         name="limiter",
         publish=_inboxes("limiter", "router", "operator"),
-        subscribe=(*_v1("admission.*"), *_heard("limiter")),
+        subscribe=(_shared("admission.*", "limiter"), *_heard("limiter")),
     ),
     User(
         name="caller",
@@ -72,7 +87,11 @@ USERS: tuple[User, ...] = (
             *_v1("control.gateway.*", "control.router.*", "usage.*"),
             *_inboxes("caller", "gateway", "router", "operator"),
         ),
-        subscribe=(*_v1("dispatch.*", "control.caller.*"), *_heard("caller")),
+        subscribe=(
+            _shared("dispatch.*", "caller"),
+            *_v1("control.caller.*"),
+            *_heard("caller"),
+        ),
     ),
     User(
         name="metrics",

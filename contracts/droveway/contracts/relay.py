@@ -117,7 +117,10 @@ class Resend(msgspec.Struct, frozen=True, array_like=True, tag="rs"):
 
 
 class Cancel(msgspec.Struct, frozen=True, array_like=True, tag="cx"):
-    """Nobody wants the answer `relay_id` any more; sent to its router, its caller or both."""
+    """Nobody wants the answer `relay_id` any more; sent to its router, its caller or both.
+
+    Also the answer to a heartbeat that lists a relay which its receiver doesn't have.
+    """
 
     relay_id: RelayId
     reason: str = "client_gone"
@@ -138,6 +141,8 @@ class Pull(msgspec.Struct, frozen=True, array_like=True, tag="pl"):
     relay_id: RelayId
     answer_to: str
     peer: Id
+    pull_id: RelayId
+    """Made by whoever pulls: names this relay, since several may pull one body at once."""
 
 
 class Sending(msgspec.Struct, frozen=True, array_like=True):

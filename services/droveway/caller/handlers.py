@@ -91,6 +91,9 @@ class Caller:
         if call.attempt_id in self._taken:  # delivered twice: it runs, or it has run
             return
         earlier = self._running.get(call.relay_id)
+        if earlier is not None and earlier.record.committed:
+            news.committed()  # its router missed that: the answer is on its way to the door
+            return
         if earlier is not None and earlier.attempt < call.attempt:
             # The router has given that one up; its cancel may still be on the way.
             self.cancel(call.relay_id, "a later attempt of the request has come")
@@ -103,7 +106,7 @@ class Caller:
         if len(self._taken) > REMEMBERED_ATTEMPTS:
             self._taken.popitem(last=False)
         record = AttemptRecord(call, self._bus.instance, self._telemetry)
-        running = _Running(asyncio.current_task(), call.attempt)
+        running = _Running(asyncio.current_task(), call.attempt, record, news)
         self._running[call.relay_id] = running
         upstream.in_flight += 1
         news.started()
@@ -129,6 +132,9 @@ class Caller:
         running = self._running.get(relay_id)
         if running is None or (attempt and attempt != running.attempt):
             return
+        if attempt and running.record.committed:  # of a router that missed it; the door has it now
+            running.news.repeat()
+            return
         if not running.reason:
             running.reason = reason
             if running.task is not None:
@@ -136,10 +142,14 @@ class Caller:
 
     def _on_inquiry(self, attempt_id: bytes, answer_to: str) -> None:
         """A router missed what was told of an attempt; it hears the same again."""
-        if (news := self._taken.get(attempt_id)) is not None:
-            news.repeat()
-        elif is_inbox_of(answer_to, _ROUTERS):
+        if not is_inbox_of(answer_to, _ROUTERS | _DOORS):
+            self._misaddressed += 1
+        elif (news := self._taken.get(attempt_id)) is None:
             unknown(self._bus, attempt_id, answer_to)
+        elif is_inbox_of(answer_to, _DOORS):
+            news.tell_door()
+        else:
+            news.repeat()
 
     def statistics(self) -> CallerStatistics:
         """A snapshot for gauges."""
@@ -240,9 +250,17 @@ class Caller:
 class _Running:
     """One attempt's task, and why it was cancelled."""
 
-    __slots__ = ("attempt", "reason", "task")
+    __slots__ = ("attempt", "news", "reason", "record", "task")
 
-    def __init__(self, task: "asyncio.Task[None] | None", attempt: int) -> None:
+    def __init__(
+        self,
+        task: "asyncio.Task[None] | None",
+        attempt: int,
+        record: AttemptRecord,
+        news: News,
+    ) -> None:
         self.task = task
         self.attempt = attempt
+        self.record = record
+        self.news = news
         self.reason = ""

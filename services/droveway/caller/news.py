@@ -23,6 +23,7 @@ class News:
         self._answer_to = call.answer_to
         self._reply = reply
         self._orphaned = False
+        self._failed = False
         self._latest = b""
 
     def started(self) -> None:
@@ -53,12 +54,20 @@ class News:
             request_sent=request_sent,
         )
         self._tell(failed)
+        self._failed = True
         if self._orphaned:
             self._publish(self._answer_to, self._latest)
 
     def orphaned(self) -> None:
         """The router is gone before commit: the attempt goes on, and its door is told."""
         self._orphaned = True
+        self.tell_door()
+
+    def tell_door(self) -> None:
+        """Whether it runs or has failed, to a door that has no router to say so."""
+        if self._failed:
+            self._publish(self._answer_to, self._latest)
+            return
         running = dispatch.Running(
             attempt_id=self._attempt_id,
             attempt=self._attempt,

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 
 from droveway.contracts import relay
 from droveway.contracts.envelope import MALFORMED
@@ -24,7 +25,8 @@ async def fetch_body(bus: Bus, hub: RelayHub, body: Body, within_s: float) -> by
     """
     if not body.pull_from:
         return body.inline
-    receiver = hub.open_receiver(body.relay_id, body.pull_from)
+    pull_id = secrets.token_bytes(16)
+    receiver = hub.open_receiver(pull_id, body.pull_from)
 
     def on_payload(payload: bytes) -> None:
         try:
@@ -35,7 +37,7 @@ async def fetch_body(bus: Bus, hub: RelayHub, body: Body, within_s: float) -> by
         receiver.on_frame(frame, len(payload))
 
     inbox = bus.open_inbox(on_payload, lambda: receiver.cut("the door isn't there any more"))
-    pull = relay.Pull(body.relay_id, inbox.subject, bus.instance)
+    pull = relay.Pull(body.relay_id, inbox.subject, bus.instance, pull_id)
     pieces: list[bytes] = []
     size_bytes = 0
     try:
@@ -55,6 +57,8 @@ async def fetch_body(bus: Bus, hub: RelayHub, body: Body, within_s: float) -> by
         raise RelayCut(f"the body did not come within {within_s:g} s") from None
     finally:
         inbox.close()
+        if receiver.was_cut or not receiver.ended:
+            hub.send_control(body.pull_from, relay.Cancel(pull_id, "not wanted any more"))
         hub.close_receiver(receiver)
     if size_bytes != body.size_bytes:
         raise RelayCut("the body is smaller than announced")

@@ -22,6 +22,10 @@ _LATE_ACCEPT_S = 5.0
 """How long a request that was given up still listens for a router that accepts it."""
 
 
+def _nothing() -> None:
+    """What is called in place of ending a link that there isn't."""
+
+
 class Ask:
     """What is heard of it: of a router, then of the caller that answers."""
 
@@ -46,9 +50,11 @@ class Ask:
         """Who has it, as far as is known."""
         self.router_dead_s: float | None = None
         self.running: Running | None = None
-        """A caller that goes on though the router is gone."""
+        """A caller that goes on though, as it sees it, the router is gone."""
         self.attempt_failed: Failure | None = None
         """How that attempt ended."""
+        self._unlink_caller: Callable[[], None] = _nothing
+        self._unlink_router: Callable[[], None] = _nothing
         self.receiver: Receiver = hub.open_receiver(self.relay_id)
         self.receiver.wake = wake
         self._hub = hub
@@ -56,7 +62,6 @@ class Ask:
         self._wake = wake
         self._abandoned = ""
         self._closed = False
-        self._unlink: list[Callable[[], None]] = []
         self.inbox = bus.open_inbox(self._on_payload, self._on_nobody)
 
     @property
@@ -64,11 +69,24 @@ class Ask:
         """Whether it is known that nobody runs it by this publication."""
         return self.nobody or self.refused is not None or self.held is not None
 
+    @property
+    def taken(self) -> bool:
+        """Whether a router has, or had, it: then it may have cost something."""
+        return bool(self.router) or self.running is not None
+
     def follow(self, router: str, *, probe: bool = False) -> None:
         """Watches the router that has it; with `probe` it is looked for at once."""
         if self.router != router:
-            self.router = router
-            self._unlink.append(self._hub.link(router, self._on_router_dead, probe=probe))
+            self._unlink_router()
+            self.router, self.router_dead_s = router, None
+            self._forget_caller()
+            self._unlink_router = self._hub.link(router, self._on_router_dead, probe=probe)
+
+    def inquire(self) -> None:
+        """Asks the caller that goes on without a router what became of it."""
+        if self.running is not None:
+            inquiry = relay.Inquiry(self.running.attempt_id, self.inbox.subject)
+            self._hub.send_control(self.running.caller, inquiry)
 
     def abandon(self, reason: str) -> None:
         """Cancels wherever the request has got to; also a router that accepts it only later."""
@@ -82,8 +100,8 @@ class Ask:
         """Stops listening; what still comes is answered with cancel by the hub."""
         self._closed = True
         self._hub.close_receiver(self.receiver)
-        for unlink in self._unlink:
-            unlink()
+        self._unlink_router()
+        self._unlink_caller()
         if self._abandoned and self.accepted is None and not self.over:
             # A router that accepts it only now has to be told: see `_on_news`.
             asyncio.get_running_loop().call_later(_LATE_ACCEPT_S, self.inbox.close)
@@ -103,20 +121,16 @@ class Ask:
         self._on_news(news)
 
     def _on_news(self, news: relay.News) -> None:
+        if self._closed or self._abandoned:
+            self._stop(news)
         if self._closed:
-            if isinstance(news, Accepted | Waiting):  # only now: it is to stop at once
-                self._hub.send_control(news.router, relay.Cancel(self.relay_id, self._abandoned))
             return
         if not isinstance(news, Running | AttemptFailed):
             self._routers.heard(news.router)
         match news:
             case Accepted():
-                self.accepted, self.accepted_s = news, self.heard_s
-                if self._abandoned:
-                    self._hub.send_control(
-                        news.router, relay.Cancel(self.relay_id, self._abandoned)
-                    )
-                    return
+                self.accepted = news
+                self.accepted_s = self.accepted_s or self.heard_s
                 self.follow(news.router)
             case Refused():
                 self.refused = news
@@ -124,16 +138,47 @@ class Ask:
                 # By this very publication: it was delivered twice, and one of two routers has it.
                 self.held = news if news.ask < self.number else None
             case Running():
-                self.running = news
-                self._unlink.append(self._hub.link(news.caller, self._on_caller_dead))
+                self._on_running(news)
             case AttemptFailed():
-                self.attempt_failed = news.failure
-            case _:
-                self.attempts = max(self.attempts, news.attempt)
-                if self.router:
+                if self.running is not None and self.running.attempt_id == news.attempt_id:
+                    self.attempt_failed = news.failure
+            case Waiting():
+                if not self._on_waiting(news):
                     return
-                self.follow(news.router)  # it has the request, and waits for the limiter
         self._wake.set()
+
+    def _on_running(self, news: Running) -> None:
+        if self.running is None or news.attempt > self.running.attempt:
+            self._forget_caller()
+            self.running = news
+            self._unlink_caller = self._hub.link(news.caller, self._on_caller_dead)
+
+    def _on_waiting(self, news: Waiting) -> bool:
+        """Whether it changes anything."""
+        self._hub.heard(news.router)
+        self.attempts = max(self.attempts, news.attempt)
+        if self.running is not None and news.attempt > self.running.attempt:
+            self._forget_caller()  # its router lives after all, and has made another attempt
+        if self.router:
+            return False
+        self.accepted_s = self.heard_s
+        self.follow(news.router)  # it has the request, and waits for the limiter
+        return True
+
+    def _stop(self, news: relay.News) -> None:
+        """Nobody wants it any more, and only now is it known who has it."""
+        holder = ""
+        if isinstance(news, Accepted | Waiting):
+            holder = news.router
+        elif isinstance(news, Running):
+            holder = news.caller
+        if holder:
+            self._hub.send_control(holder, relay.Cancel(self.relay_id, self._abandoned or "closed"))
+
+    def _forget_caller(self) -> None:
+        self._unlink_caller()
+        self._unlink_caller = _nothing
+        self.running = self.attempt_failed = None
 
     def _on_nobody(self) -> None:
         self.nobody = True

@@ -17,9 +17,11 @@ from droveway.contracts.inference import (
     ACCEPT_WITHIN_MS,
     INTERACTIVE,
     InferenceRequested,
+    Refused,
     TriedTarget,
     inference_subject,
 )
+from droveway.contracts.relay import HEARTBEAT_MS, PEER_PROBE_MS
 from droveway.gateway.ask import Ask
 from droveway.gateway.live_routers import LiveRouters
 from droveway.otel.logs import log_event
@@ -32,13 +34,16 @@ log = logging.getLogger(__name__)
 
 ROUTER_SILENT_S = 3.0
 """A router says `Waiting` each half second; one that lives but doesn't has lost the request."""
-ORPHAN_S = 1.0
-"""After a router's death: how long callers have to say that they go on with its attempt."""
-MAX_ASKS = 6
+ORPHAN_S = (PEER_PROBE_MS + 2 * HEARTBEAT_MS) / 1000 + 0.5
+"""After a router's death: how long callers have to notice it too, and to say that they go on."""
+MAX_ASKS = 8
 _UNANSWERED_ASKS = 4
 """Publications in a row without any answer; then there is no router that works."""
 _ACCEPT_WITHIN_S = ACCEPT_WITHIN_MS / 1000
 _LOOK_EVERY_S = 0.5
+_INQUIRE_EVERY_S = 2.0
+_OF_THE_ROUTER = frozenset({"overloaded", "limiter_unavailable", "server_shutting_down"})
+"""Refusals that say nothing of the request."""
 _BUSY_S = 0.1
 """Waking this much too late means that this process, not the router, was slow."""
 
@@ -73,22 +78,28 @@ class Asking:
         self._request = request
         self._deadline = deadline
         self._instead_of = ""
-        self._unanswered = 0
+        self._round = 0
+        """How many publications there were before the last router was given up."""
         self._began_s = time.monotonic()
 
     def publish(self) -> None:
-        """Hands the request to a router, under an inbox and a relay of its own.
-
-        First to any; later to one that was heard since, if there is one.
+        """Hands the request to any router, for the first time.
 
         Raises:
             AskFailed: The bus doesn't take it.
+        """
+        if not self._ask():
+            raise _unavailable()
+
+    def _ask(self) -> bool:
+        """Publishes it under an inbox and a relay of its own; False if the bus doesn't take it.
+
+        First to any router; later to one that was heard since, if there is one.
         """
         ask = Ask(self._bus, self._hub, self._routers, self.wake, len(self.asks) + 1)
         if self.asks and not self.asks[-1].asked_of:
             ask.asked_of = self._routers.pick(self._began_s, but=self._instead_of)
         self.asks.append(ask)
-        self._unanswered += 1
         message = msgspec.structs.replace(
             self._request,
             relay_id=ask.relay_id,
@@ -101,7 +112,9 @@ class Asking:
             self._bus.publish(subject, encode(message), ask.inbox.subject)
         except BusError as error:
             log_event(log, "request_unsent", level=logging.WARNING, reason=str(error))
-            raise _unavailable() from None
+            ask.nobody = True
+            return False
+        return True
 
     def settle_on(self, ask: Ask) -> None:
         """A router has this one, or its answer has begun: the others aren't wanted any more."""
@@ -125,55 +138,78 @@ class Asking:
 
     def _read_news(self) -> None:
         for ask in self.asks:
-            if ask.refused is not None and not ask.lost:
+            if ask.lost:
+                continue
+            if ask.refused is not None and self._is_final(ask, ask.refused):
                 raise AskFailed(ask.refused.failure, ask.refused.tried)
             decided = self.holder is not None and self.holder.accepted is not None
-            if ask.accepted is not None and not ask.lost and not decided:
+            if ask.accepted is not None and not decided:
                 self.settle_on(ask)
         if self.holder is not None and self.holder.over:
             self.holder = None
         if self.holder is None:
             self._find_holder()
 
+    def _is_final(self, ask: Ask, refused: Refused) -> bool:
+        """Whether a refusal ends the request: one that is about its router only may not."""
+        if refused.failure.code not in _OF_THE_ROUTER or refused.tried:
+            return True
+        if any(not other.over and not other.lost for other in self.asks):
+            return False  # another one may have it
+        leaves = refused.failure.code == "server_shutting_down"
+        return not leaves or ask is not self.asks[-1] or self._is_exhausted()
+
     def _find_holder(self) -> None:
         """Who has it without having accepted it yet: by its own word, or by another router's."""
-        for ask in self.asks:
-            if ask.router and not ask.over and not ask.lost:
+        for ask in reversed(self.asks):
+            if ask.lost:
+                continue
+            if ask.router and not ask.over:
                 self.holder = ask
                 return
             if ask.held is not None:
-                self.holder = self.asks[ask.held.ask - 1]
-                self.holder.follow(ask.held.holder, probe=True)
-                return
+                held = self.asks[ask.held.ask - 1]
+                if not held.lost and not held.over:
+                    held.follow(ask.held.holder, probe=True)
+                    self.holder = held
+                    return
 
     def _await(self, now_s: float) -> float:
         """No router has said that it has it."""
         latest = self.asks[-1]
-        accept_by_s = latest.heard_s + _ACCEPT_WITHIN_S
-        if latest.nobody and not latest.asked_of:
+        if latest.nobody and len(self.asks) == 1:
             raise _unavailable()
-        if now_s < accept_by_s and not latest.nobody:
+        accept_by_s = latest.heard_s + _ACCEPT_WITHIN_S
+        leaving = latest.refused is not None
+        if now_s < accept_by_s and not leaving and not (latest.nobody and latest.asked_of):
             return accept_by_s
         if now_s - accept_by_s > _BUSY_S:
             # This loop was busy for so long that the answer may lie unread: it gets its time.
             latest.heard_s = now_s
-        elif self._unanswered >= _UNANSWERED_ASKS:
+        elif self._is_exhausted():
             raise _unavailable()
         else:
-            self.publish()
+            self._ask()
         return now_s + _ACCEPT_WITHIN_S
+
+    def _is_exhausted(self) -> bool:
+        """Whether enough publications went unanswered to say that no router works."""
+        return len(self.asks) - self._round >= _UNANSWERED_ASKS or len(self.asks) >= MAX_ASKS
 
     def _watch(self, holder: Ask, now_s: float) -> float:
         """A router has it: until the first frame it must be heard of."""
         if holder.router_dead_s is not None:
             return self._watch_orphan(holder, holder.router_dead_s, now_s)
-        silent_at_s = holder.heard_s + ROUTER_SILENT_S
+        if not self._bus.hears_itself:
+            return now_s + _LOOK_EVERY_S
+        heard_s = max(holder.heard_s, self._bus.hearing_since_s)
+        silent_at_s = heard_s + ROUTER_SILENT_S
         if now_s < silent_at_s:
             return silent_at_s
         if now_s > silent_at_s + _BUSY_S:
             holder.heard_s = now_s - ROUTER_SILENT_S / 2  # as above
             return now_s + ROUTER_SILENT_S / 2
-        if self._hub.heard_at_s(holder.router) > holder.heard_s + ROUTER_SILENT_S / 2:
+        if self._hub.heard_at_s(holder.router) > heard_s + ROUTER_SILENT_S / 2:
             return self._take_over(holder, now_s)
         holder.heard_s = now_s - ROUTER_SILENT_S + _LOOK_EVERY_S  # frozen, or we hear nobody
         return now_s + _LOOK_EVERY_S
@@ -185,7 +221,8 @@ class Asking:
                 raise AskFailed(ended)
             return self._take_over(holder, now_s)
         if holder.running is not None:
-            return self._deadline.at_s
+            holder.inquire()  # what it says once may be lost
+            return now_s + _INQUIRE_EVERY_S
         if now_s < dead_s + ORPHAN_S:
             return dead_s + ORPHAN_S
         if not self._bus.hears_itself:
@@ -211,8 +248,8 @@ class Asking:
         )
         self.holder = None
         self._instead_of = holder.router
-        self._unanswered = 0
-        self.publish()
+        self._round = len(self.asks)
+        self._ask()
         return now_s + _ACCEPT_WITHIN_S
 
 

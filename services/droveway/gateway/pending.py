@@ -36,6 +36,8 @@ class Pending:
         self._asking = Asking(bus, hub, routers, request, deadline)
         self._wake = self._asking.wake
         self._gone = False
+        self._took_s = 0.0
+        """When the first frame was taken."""
         self._ended = False
 
     @property
@@ -50,13 +52,13 @@ class Pending:
     @property
     def accepted(self) -> bool:
         """Whether a router took it: then it has an outcome and a row."""
-        return any(ask.accepted is not None for ask in self._asking.asks)
+        return self._took_s > 0 or any(ask.taken for ask in self._asking.asks)
 
     @property
     def accepted_s(self) -> float:
         """When it was taken first, by the monotonic clock; 0 before."""
-        times = (ask.accepted_s for ask in self._asking.asks if ask.accepted is not None)
-        return min(times, default=0.0)
+        times = (ask.accepted_s for ask in self._asking.asks if ask.accepted_s)
+        return min(times, default=self._took_s)
 
     def client_gone(self) -> None:
         """The client has left; whoever waits for a frame is told."""
@@ -83,6 +85,7 @@ class Pending:
             for ask in self._asking.asks:
                 if (frame := ask.receiver.take_ready()) is not None:
                     self._asking.settle_on(ask)
+                    self._took_s = self._took_s or time.monotonic()
                     return self._seen(frame, ask)
             if self._gone:
                 raise ClientGone

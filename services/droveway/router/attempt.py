@@ -1,6 +1,8 @@
 """One attempt as the router sees it: dispatched, then started, then failed or committed."""
 
 import asyncio
+import contextlib
+import sys
 from collections import deque
 from collections.abc import Callable
 
@@ -18,6 +20,8 @@ _MAX_NEWS = 8
 """An honest caller sends two; of more only the latest count."""
 _INQUIRE_EVERY_S = 2.0
 """A started attempt of which nothing is heard for this long is asked about."""
+_CONFIRM_WITHIN_S = 1.0
+"""How long a caller has to say whether it stopped in time or had committed before."""
 _LATE_START_S = 5.0
 """How long an attempt that was given up still listens for a caller that starts it."""
 
@@ -37,6 +41,7 @@ class Attempt:
         self.lost = False
         """The caller failed, not the target: it died, or none started the attempt in time."""
         self._cancel_reason = ""
+        self._over = False
         self._inbox = bus.open_inbox(self._on_news, self._on_nobody)
 
     async def run(self, start_within_s: float, within_s: float) -> dispatch.AttemptNews:
@@ -59,6 +64,7 @@ class Attempt:
         except BusError as error:
             return self._failed(failure("service_unavailable", str(error)))
         finally:
+            self._over = not isinstance(sys.exception(), asyncio.CancelledError)
             if self._cancel_reason and not self.caller:
                 # A caller that starts it only now has to be told: see `_on_news`.
                 asyncio.get_running_loop().call_later(_LATE_START_S, inbox.close)
@@ -66,6 +72,11 @@ class Attempt:
                 inbox.close()
             if self._unlink is not None:
                 self._unlink()
+
+    @property
+    def started(self) -> bool:
+        """Whether a caller runs it, as far as is known."""
+        return bool(self.caller) and not self._over
 
     def cancel(self, reason: str) -> None:
         """Tells the caller, now or as soon as one has started it, that nobody wants it."""
@@ -79,8 +90,7 @@ class Attempt:
         while not self._news:
             left_s = until_s - loop.time()
             if left_s <= 0:
-                self.cancel(otherwise)
-                return self._failed(failure("provider_timeout", f"{otherwise} ({within_s:g} s)"))
+                return await self._give_up(f"{otherwise} ({within_s:g} s)")
             self._wake.clear()
             alarm = loop.call_later(min(left_s, _INQUIRE_EVERY_S), self._wake.set)
             try:
@@ -90,6 +100,19 @@ class Attempt:
             if self.caller and not self._news:
                 self._inquire()
         return self._news.popleft()
+
+    async def _give_up(self, reason: str) -> dispatch.AttemptNews:
+        """Cancels it, unless it has committed and that word was late or lost."""
+        self.cancel(reason)
+        if self.caller:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CONFIRM_WITHIN_S):
+                    while not self._news:
+                        self._wake.clear()
+                        await self._wake.wait()
+        if self._news and isinstance(news := self._news.popleft(), dispatch.Committed):
+            return news
+        return self._failed(failure("provider_timeout", reason))
 
     def _inquire(self) -> None:
         """What a caller says once is lost with a connection; a silent attempt is asked about."""

@@ -67,7 +67,10 @@ class Router:
         except asyncio.CancelledError:
             journey.outcome = "cancelled"
             if not owned.cancelled:
-                self._refuse(reply, journey, failure("server_shutting_down", retry_after_ms=1_000))
+                # An attempt under way outlives this process: its caller tells the door.
+                if owned.attempt is None or not owned.attempt.started:
+                    stopped = failure("server_shutting_down", retry_after_ms=1_000)
+                    self._refuse(reply, journey, stopped)
                 raise
         finally:
             self._owned.end(owned, committed_by)
@@ -118,7 +121,9 @@ class Router:
         limit = min(self._settings.max_attempts, request.attempts_left)
         failures: list[Failure] = []
         while candidates and owned.attempts < limit:
-            if self._owned.lapsed:  # another router may have it by now: this one says nothing
+            if (
+                self._owned.lapsed or owned.lapsed
+            ):  # another router may have it by now: this one says nothing
                 journey.outcome = "lost"
                 return ""
             if deadline.passed:

@@ -1,7 +1,7 @@
 """The requests that this router owns: repeats, cancels and the half-second sign of life.
 
 Ownership is a lease: doors hear `Waiting` each half second, and a router that couldn't say it for
-`LEASE_S` owns nothing any more. It drops its requests then, since their doors ask another router.
+`LEASE_S` dispatches nothing more for what it had then, since doors may have asked another router.
 """
 
 import asyncio
@@ -30,8 +30,9 @@ from droveway.runtime.stall import StallGuard
 
 log = logging.getLogger(__name__)
 
-LEASE_S = 2.5
-"""Without a sign of life for this long nothing is owned; doors wait for twice as long."""
+LEASE_S = 4.0
+"""Without a sign of life for this long nothing is owned; doors declare a router dead half a second
+later at the earliest."""
 STALE_S = 1.0
 """A door that hears nothing has asked twice and given up by then."""
 REMEMBERED = 4_096
@@ -68,12 +69,20 @@ class Owned:
         self.attempt: Attempt | None = None
         self.attempts = 0
         self.cancelled = False
+        self.lapsed = False
+        """Another router may have it by now: an attempt under way goes on, no other is made."""
 
     def cancel(self, reason: str) -> None:
         """Nobody waits for it any more, or not here."""
         self.cancelled = True
         if self.attempt is not None:
             self.attempt.cancel(reason)
+        if self.task is not None:
+            self.task.cancel()
+
+    def lose(self) -> None:
+        """This router doesn't answer for it any more."""
+        self.cancelled = True
         if self.task is not None:
             self.task.cancel()
 
@@ -150,9 +159,10 @@ class OwnedRequests:
         while True:
             await asyncio.sleep(WAITING_EVERY_MS / 1000)
             if self.lapsed and self._owned:
-                self._lose_all()
-            if self._bus.hears_itself:
-                self._signed_s = time.monotonic()
+                self._lapse()
+            # As of when it last heard itself: only then did its signs reach anybody.
+            heard_s = time.monotonic() - self._bus.statistics().last_beat_s
+            self._signed_s = max(self._signed_s, heard_s)
             for owned in list(self._owned.values()):
                 self.wait(owned)
 
@@ -181,8 +191,10 @@ class OwnedRequests:
             )
             self.say(reply, held)
 
-    def _lose_all(self) -> None:
+    def _lapse(self) -> None:
         log_event(log, "ownership_lapsed", level=logging.WARNING, requests=len(self._owned))
         for owned in list(self._owned.values()):
-            self.counts["lost"] += 1
-            owned.cancel("its router couldn't say that it lives")
+            owned.lapsed = True
+            if owned.attempt is None or not owned.attempt.started:
+                self.counts["lost"] += 1
+                owned.lose()

@@ -208,7 +208,12 @@ class Bus:
     @property
     def hears_itself(self) -> bool:
         """No two beats of the watchdog in a row are missing."""
-        return self._watchdog.silence_s < 2 * self._settings.beat_every_s + 0.5
+        return self._watchdog.hears
+
+    @property
+    def hearing_since_s(self) -> float:
+        """The monotonic second since which it hears itself; silence before it says nothing."""
+        return self._watchdog.hearing_since_s
 
     @property
     def max_payload_bytes(self) -> int:

@@ -104,6 +104,20 @@ class DirectClient(Client):
         if not self._flush_scheduled:
             self._schedule_flush()
 
+    def ping_now(self, on_pong: Callable[[], None]) -> None:
+        """Asks the broker for a sign of life, behind what was published before.
+
+        Raises:
+            Disconnected: There is no connection.
+        """
+        if self._status != Client.CONNECTED or self._transport is None:
+            raise Disconnected("no connection to NATS")
+        self._flush_now()
+        pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        pong.add_done_callback(lambda _pong: on_pong())
+        self._pongs.append(pong)
+        self._transport.write(_PING)
+
     def unsent_bytes(self) -> int:
         """Bytes that the kernel hasn't taken yet."""
         writer = getattr(self._transport, "_io_writer", None)

@@ -33,7 +33,7 @@ class Link:
                 future.set_exception(NoAnswer("the connection to NATS was lost"))
 
     async def on_reconnect(self) -> None:
-        """Is ready again as soon as it hears itself."""
+        """Is ready again as soon as its beat comes back."""
         log_event(log, "bus_reconnected")
         self._watchdog.beat()
         for callback in list(self.listeners):

@@ -36,7 +36,10 @@ class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
     close_within_s: float = 2.0
     """How long an ending process waits until the broker has read what was sent."""
     beat_every_s: float = 1.0
-    """The process sends itself a message this often."""
+    """How often the process makes sure that the broker hears it and it hears the broker."""
+    echoes: bool = True
+    """A beat is a message to oneself, which proves the subscription as well; off: it is a PING, for
+    a user that may not publish to its own inboxes."""
     deaf_after_s: float = 3.0
     """Connected and no beat for this long: the connection is made anew."""
     give_up_after_s: float = 60.0
@@ -56,7 +59,7 @@ class BusStatistics(NamedTuple):
 
     connected: bool
     last_beat_s: float
-    """Seconds since the process last heard itself through the broker."""
+    """Seconds since the process last heard its own beat, or the broker's PONG to it."""
     unsent_bytes: int
     waiting_answers: int
     open_inboxes: int

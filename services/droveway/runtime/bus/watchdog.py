@@ -1,4 +1,4 @@
-"""The process hears itself through the broker, or leaves the connection, or ends."""
+"""The process hears the broker, as a rule itself through it, or leaves the connection, or ends."""
 
 import asyncio
 import logging
@@ -13,10 +13,10 @@ log = logging.getLogger(__name__)
 
 
 class Watchdog:
-    """Sends the process a message each second and knows when one last came back.
+    """Sends the process a message, or the broker a PING, each second; knows what last came back.
 
     A client library believes what TCP tells it. A frozen broker, a black hole and a read loop that
-    has ended all look like a healthy connection to it; a message to oneself doesn't lie.
+    has ended all look like a healthy connection to it; what comes back doesn't lie.
     """
 
     def __init__(self, client: DirectClient, settings: BusSettings, subject: str) -> None:
@@ -24,6 +24,10 @@ class Watchdog:
         self._settings = settings
         self._subject = subject
         self._heard_at_s = time.monotonic()
+        self.hearing_since_s = self._heard_at_s
+        """The monotonic second since which the process hears itself without a gap."""
+        self._busy_at_s = 0.0
+        """When this loop was last found to have been busy for long: what came lies unread."""
         self._gone = asyncio.Event()
 
     @property
@@ -31,14 +35,25 @@ class Watchdog:
         """Seconds since the last beat came back."""
         return time.monotonic() - self._heard_at_s
 
-    def hear(self, _payload: bytes) -> None:
+    @property
+    def hears(self) -> bool:
+        """No two beats in a row are missing."""
+        return self.silence_s < 2 * self._settings.beat_every_s + 0.5
+
+    def hear(self, _payload: bytes = b"") -> None:
         """A beat came back."""
-        self._heard_at_s = time.monotonic()
+        now_s = time.monotonic()
+        if not self.hears or self._heard_at_s < self._client.connected_at_s:
+            self.hearing_since_s = now_s
+        self._heard_at_s = now_s
 
     def beat(self) -> None:
         """Sends one, if there is a connection."""
         try:
-            self._client.publish_now(self._subject, b"")
+            if self._settings.echoes:
+                self._client.publish_now(self._subject, b"")
+            else:
+                self._client.ping_now(self.hear)
         except BusError:
             log_event(log, "watchdog_unsent", level=logging.DEBUG)
 
@@ -55,19 +70,29 @@ class Watchdog:
         settings = self._settings
         while True:
             self.beat()
-            try:
-                async with asyncio.timeout(settings.beat_every_s):
-                    await self._gone.wait()
-                raise Disconnected("the NATS client has closed")
-            except TimeoutError:
-                silence_s = self.silence_s
+            await self._pause()
+            silence_s = self.silence_s
             if silence_s > settings.give_up_after_s:
                 raise Disconnected(
                     f"nothing heard from NATS for {silence_s:.0f} s, "
                     f"last error: {self._client.last_error or 'none, it was silent'}"
                 )
             # A connection that has just come back had no time for a beat yet.
-            deaf_s = min(silence_s, time.monotonic() - self._client.connected_at_s)
+            excused_s = max(self._client.connected_at_s, self._busy_at_s)
+            deaf_s = min(silence_s, time.monotonic() - excused_s)
             if deaf_s > settings.deaf_after_s and self._client.is_connected:
                 log_event(log, "bus_deaf", level=logging.WARNING, silence_s=round(silence_s, 1))
                 await self._client.force_reconnect()
+
+    async def _pause(self) -> None:
+        """Until the next beat; notices when this loop had no time for it."""
+        settings = self._settings
+        due_s = time.monotonic() + settings.beat_every_s
+        try:
+            async with asyncio.timeout(settings.beat_every_s):
+                await self._gone.wait()
+            raise Disconnected("the NATS client has closed")
+        except TimeoutError:
+            now_s = time.monotonic()
+            if now_s - due_s > settings.deaf_after_s / 2:
+                self._busy_at_s = now_s

@@ -10,11 +10,11 @@ from droveway.runtime.relay.relays import Relays
 from droveway.runtime.relay.sender import Sender
 
 MAX_REFUSED = 256
-"""Unknown relays of one heartbeat that are cancelled; the next beat brings the others again."""
+"""Unknown relays of one heartbeat that are refused; the next beat brings the others again."""
 MAX_OWED = 1_024
 """Peers without a relay here that get one beat; what a further one asks for, it asks again."""
 MISSED_S = relay.HEARTBEAT_MS / 1000 / 2
-"""Two beats nearer to each other than this count as one: they say the same."""
+"""Two words that a relay isn't there, nearer to each other than this, count as one."""
 
 
 class Beats:
@@ -65,55 +65,44 @@ class Beats:
         )
 
     def on_heartbeat(self, beat: relay.Heartbeat) -> None:
-        """The peer lives; what it lists is compared with what is open here."""
+        """The peer lives; what it lists and isn't here is refused by its id.
+
+        What it leaves out ends nothing: `peer` is the sender's word, and whoever knows a relay's id
+        is one of its ends.
+        """
         self._peers.heard(beat.peer)
-        self._end_unreceived(beat)
-        self._tell_receivers(beat)
-        self._end_unsent(beat)
-        senders = self._relays.senders
-        if len(self._owed) < MAX_OWED and any(one not in senders for one in beat.receiving):
+        unknown = self._tell_receivers(beat)
+        unsent = [one for one in beat.receiving if one not in self._relays.senders]
+        if unsent and len(self._owed) < MAX_OWED:
             self._owed.add(beat.peer)  # with the next beats, so that two sides can't ping-pong
+        for relay_id in (unknown + unsent)[:MAX_REFUSED]:
+            self._send(beat.peer, relay.Cancel(relay_id, "unknown here"))
 
-    def _end_unreceived(self, beat: relay.Heartbeat) -> None:
-        listed = frozenset(beat.receiving)
-        for relay_id, sender in list(self._relays.senders.items()):
-            if sender.peer != beat.peer or not sender.paced or self._relays.is_lingering(relay_id):
-                continue
-            # A receiver learns its peer from the first frame, so it can't list us before one.
-            if self._has_missed(sender, relay_id in listed or not sender.next_seq):
-                sender.cancel("the receiver doesn't know this relay any more")
+    def on_unsent(self, relay_id: bytes) -> None:
+        """A peer has no sender of this relay; its receiver here believes the second such word."""
+        receiver = self._relays.receivers.get(relay_id)
+        if receiver is None or receiver.ended:
+            return
+        if receiver.pulled and not receiver.next_seq:
+            return  # a body that was asked for isn't sent before its door has read so
+        now_s = self._clock()
+        if receiver.unsent_s is None:
+            receiver.unsent_s = now_s
+        elif now_s - receiver.unsent_s >= MISSED_S:
+            receiver.lose_sender("the sender doesn't know this answer any more")
 
-    def _tell_receivers(self, beat: relay.Heartbeat) -> None:
-        refused = 0
+    def _tell_receivers(self, beat: relay.Heartbeat) -> list[bytes]:
+        """Tells receivers how far their senders are; returns relays that nobody here receives."""
+        unknown: list[bytes] = []
         for entry in beat.sending:
             receiver = self._relays.receivers.get(entry.relay_id)
-            if receiver is not None and receiver.may_come_from(beat.peer):
-                receiver.peer = beat.peer
-                receiver.on_sender_at(entry.next_seq, entry.blocked)
-            elif refused < MAX_REFUSED:
-                refused += 1
-                self._send(beat.peer, relay.Cancel(entry.relay_id, "unknown here"))
-
-    def _end_unsent(self, beat: relay.Heartbeat) -> None:
-        listed = frozenset(entry.relay_id for entry in beat.sending)
-        for relay_id, receiver in list(self._relays.receivers.items()):
-            if receiver.peer != beat.peer or receiver.ended:
+            if receiver is None or receiver.was_cut or not receiver.may_come_from(beat.peer):
+                unknown.append(entry.relay_id)
                 continue
-            # A body that was asked for isn't sent before its door has read so.
-            awaited = receiver.pulled and not receiver.next_seq
-            if self._has_missed(receiver, relay_id in listed or awaited):
-                receiver.lose_sender("the sender doesn't know this answer any more")
-
-    def _has_missed(self, end: Sender | Receiver, listed: bool) -> bool:
-        """Whether a peer's heartbeats left a relay out twice in a row."""
-        now_s = self._clock()
-        if listed:
-            end.unlisted_s = None
-        elif end.unlisted_s is None:
-            end.unlisted_s = now_s
-        else:
-            return now_s - end.unlisted_s >= MISSED_S
-        return False
+            receiver.peer = beat.peer
+            receiver.unsent_s = None
+            receiver.on_sender_at(entry.next_seq, entry.blocked)
+        return unknown
 
 
 def _is_live(sender: Sender) -> bool:

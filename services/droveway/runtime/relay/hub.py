@@ -66,9 +66,9 @@ class RelayHub:
         self._clock = clock
         self._later = later
         self._relays = Relays(self._from_receiver)
-        self._peers = Peers(bus, clock, self._relays.end_with)
+        self._peers = Peers(bus, clock, later, self._relays.end_with)
         self._beats = Beats(bus.instance, self._relays, self._peers, self._send, clock)
-        self._bodies = Bodies(bus, self.open_sender, self.close_sender, self._relays.is_open)
+        self._bodies = Bodies(bus, self.open_sender, self.close_sender, self._relays.senders.get)
         self._taken: dict[str, list[bytes]] = defaultdict(list)
         """Terminals to be confirmed, by peer."""
         self._malformed = 0
@@ -89,6 +89,10 @@ class RelayHub:
         if probe:
             self._send(peer, self._beats.beat_for(peer), self._peers.open_probe(peer))
         return unlink
+
+    def heard(self, peer: str) -> None:
+        """A linked peer has shown by another message that it lives."""
+        self._peers.heard(peer)
 
     def heard_at_s(self, peer: str) -> float:
         """When a linked peer was last heard, by the monotonic clock; 0 when it isn't watched."""
@@ -136,9 +140,9 @@ class RelayHub:
         """Keeps a large body for whichever caller pulls it, until `withdraw`; returns its id."""
         return self._bodies.offer(body)
 
-    def withdraw(self, relay_id: bytes) -> None:
-        """The body isn't wanted any more; a pull under way is cut."""
-        self._bodies.withdraw(relay_id)
+    def withdraw(self, body_id: bytes) -> None:
+        """The body isn't wanted any more; pulls under way are cut."""
+        self._bodies.withdraw(body_id)
 
     def send_control(self, instance: str, message: relay.Control) -> None:
         """One control message to a peer; when lost, the next heartbeats make up for it."""
@@ -194,10 +198,10 @@ class RelayHub:
                 for relay_id in message.relay_ids:
                     self._on_taken(relay_id)
             case _:
-                self._on_receivers_word(message)
+                self._on_word(message)
 
-    def _on_receivers_word(self, message: relay.Credit | relay.Resend | relay.Cancel) -> None:
-        """What a receiver says to a sender; there may be none here."""
+    def _on_word(self, message: relay.Credit | relay.Resend | relay.Cancel) -> None:
+        """What the other end of a relay says; there may be none here."""
         sender = self._relays.senders.get(message.relay_id)
         match message:
             case relay.Credit() if sender is not None:
@@ -207,6 +211,8 @@ class RelayHub:
             case relay.Cancel():
                 if sender is not None and not message.attempt:
                     sender.cancel(message.reason)
+                elif not message.attempt:
+                    self._beats.on_unsent(message.relay_id)
                 if self._on_cancel is not None:
                     self._on_cancel(message.relay_id, message.reason, message.attempt)
 

@@ -11,6 +11,11 @@ log = logging.getLogger(__name__)
 
 _PROBE_S = relay.PEER_PROBE_MS / 1000
 _DEAD_S = relay.PEER_DEAD_MS / 1000
+_OUTAGE_S = _DEAD_S + 0.75
+"""While there is no connection, nobody is dead before this: a broker that was away for 4 s is found
+again up to 1.5 s later (`BusSettings.reconnect_cap_s`), yet streams end within 6.5 s."""
+_RETURN_S = 2.5
+"""After a reconnect nobody is looked for so long: others may still be on their way back."""
 _LATE_S = 2 * relay.HEARTBEAT_MS / 1000
 """A tick that comes this long after the one before: this process stood still."""
 
@@ -21,12 +26,20 @@ class Peers:
     """Watches peers by their heartbeats; `bury` is told of each that has died.
 
     A peer's silence counts only while this process hears: not across a reconnect, not across a time
-    when it stood still, and for the first `PEER_DEAD_MS` not while it doesn't even hear itself.
+    when it stood still, and for a time (`PEER_DEAD_MS`, without a connection a little longer) not
+    while it doesn't even hear itself.
     """
 
-    def __init__(self, bus: Wire, clock: Callable[[], float], bury: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        bus: Wire,
+        clock: Callable[[], float],
+        later: Callable[[float, Callable[[], None]], object],
+        bury: Callable[[str], None],
+    ) -> None:
         self._bus = bus
         self._clock = clock
+        self._later = later
         self._bury = bury
         self._heard_at: dict[str, float] = {}
         self._links: dict[str, dict[object, OnDead | None]] = {}
@@ -34,6 +47,10 @@ class Peers:
         self._reconnects = bus.statistics().reconnects
         self._ticked_s = clock()
         self._deaf_since_s: float | None = None
+        """When the connection was lost, or the last own beat where that went missing first."""
+        self._connected = True
+        self._back_at_s = -_RETURN_S
+        """When the connection was last made anew."""
         self.died = 0
         """Peers that were declared dead, ever."""
 
@@ -81,7 +98,7 @@ class Peers:
     def tick(self, now_s: float) -> None:
         """Looks at this process's own ears first."""
         statistics = self._bus.statistics()
-        hears = self._bus.hears_itself
+        hears = self._bus.hears_itself and statistics.connected
         excused = (
             statistics.reconnects != self._reconnects
             or (hears and self._deaf_since_s is not None)
@@ -89,10 +106,16 @@ class Peers:
         )
         if excused:  # others came back with us, or wait to be read: their silence starts anew
             self._heard_at = dict.fromkeys(self._heard_at, now_s)
+        if statistics.reconnects != self._reconnects:
+            self._back_at_s = now_s
         if hears:
             self._deaf_since_s = None
         elif self._deaf_since_s is None:
-            self._deaf_since_s = now_s - statistics.last_beat_s
+            silent_s = statistics.last_beat_s if statistics.connected else 0.0
+            self._deaf_since_s = now_s - silent_s
+            # Between two ticks, or a tick's length would be missing at one end or the other.
+            self._later(_OUTAGE_S - silent_s + 0.001, self._look_again)
+        self._connected = statistics.connected
         self._reconnects = statistics.reconnects
         self._ticked_s = now_s
 
@@ -102,7 +125,12 @@ class Peers:
         return self.open_probe(peer) if silence_s > _PROBE_S and not self._is_deaf(now_s) else ""
 
     def open_probe(self, peer: str) -> str:
-        """A reply subject for `peer`: an answer is a sign of life, nobody there is its death."""
+        """A reply subject for `peer`: an answer is a sign of life, nobody there is its death.
+
+        Empty just after a reconnect.
+        """
+        if self._clock() - self._back_at_s < _RETURN_S:
+            return ""
         probe = self._probes.get(peer)
         if probe is None:
             probe = self._bus.open_inbox(
@@ -141,9 +169,15 @@ class Peers:
             if on_dead is not None:
                 on_dead()
 
+    def _look_again(self) -> None:
+        now_s = self._clock()
+        self.tick(now_s)
+        self.bury_silent(now_s)
+
     def _is_deaf(self, now_s: float) -> bool:
         """Whether silence says nothing: this process hears nobody, and not for too long yet."""
-        return self._deaf_since_s is not None and now_s - self._deaf_since_s <= _DEAD_S
+        allowed_s = _DEAD_S if self._connected else _OUTAGE_S
+        return self._deaf_since_s is not None and now_s - self._deaf_since_s <= allowed_s
 
     def _close_probe(self, peer: str) -> None:
         if (probe := self._probes.pop(peer, None)) is not None:

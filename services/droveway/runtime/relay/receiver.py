@@ -39,8 +39,8 @@ class Receiver:
         """Repeated, too far ahead, of another attempt, or after the terminal."""
         self.overruns = 0
         """Chunks that no credit was granted for."""
-        self.unlisted_s: float | None = None
-        """Since when the sender's heartbeats leave this relay out."""
+        self.unsent_s: float | None = None
+        """Since when the sender's process says that it doesn't have this relay."""
         self._control = control
         self._window_bytes = window_bytes
         self._ahead: dict[int, tuple[relay.Frame, int]] = {}

@@ -73,10 +73,6 @@ class Relays:
         self.senders.pop(relay_id, None)
         self._lingering.pop(relay_id, None)
 
-    def is_open(self, sender: Sender) -> bool:
-        """Whether what it sent can still be sent again."""
-        return self.senders.get(sender.relay_id) is sender
-
     def is_lingering(self, relay_id: bytes) -> bool:
         """Whether its sender has finished and only waits to be confirmed."""
         return relay_id in self._lingering

@@ -42,8 +42,6 @@ class Sender:
         """The receiver took the terminal, or gave up."""
         self.cancelled = asyncio.Event()
         self.cancel_reason = ""
-        self.unlisted_s: float | None = None
-        """Since when the receiver's heartbeats leave this relay out."""
         self._publish = publish if flow_control else self._forgetting(publish)
         self._on_cancel = on_cancel
         self._encode = encode

@@ -17,6 +17,10 @@ class WireStatistics(Protocol):
     """How the connection fares."""
 
     @property
+    def connected(self) -> bool:
+        """Whether there is a connection to the broker at all."""
+
+    @property
     def last_beat_s(self) -> float:
         """Seconds since the process last heard itself through the broker."""
 
