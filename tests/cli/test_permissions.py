@@ -82,8 +82,9 @@ def fits(part: str, name: str) -> bool:
 @pytest.mark.parametrize("user", USERS, ids=NAMES)
 async def test_a_user_may_do_all_that_the_table_allows(nats: NatsServer, user: User) -> None:
     async with connect(nats, user.name) as connection:
-        for pattern in user.subscribe:
-            await connection.client.subscribe_direct(pattern, "", lambda *_: None)
+        for allowed in user.subscribe:
+            pattern, _, group = allowed.partition(" ")
+            await connection.client.subscribe_direct(pattern, group, lambda *_: None)
         for pattern in user.publish:
             if not pattern.startswith("$JS.API.STREAM"):
                 connection.client.publish_now(example(pattern), b"")
@@ -91,7 +92,8 @@ async def test_a_user_may_do_all_that_the_table_allows(nats: NatsServer, user: U
 
 
 def everybodys_subjects() -> list[str]:
-    subscribed = {example(pattern) for user in USERS for pattern in user.subscribe}
+    heard = {pattern.partition(" ")[0] for user in USERS for pattern in user.subscribe}
+    subscribed = {example(pattern) for pattern in heard}
     published = {example(pattern) for user in USERS for pattern in user.publish}
     return sorted(subscribed | published | set(FORBIDDEN))
 
@@ -116,20 +118,25 @@ async def test_a_user_hears_nothing_else(nats: NatsServer, user: User) -> None:
     async with connect(nats, user.name) as connection:
         outside = [
             subject
-            for subject in (
-                *everybodys_subjects(),
-                ">",
-                f"{PREFIX}.>",
-                "_INBOX.>",
-                "$SYS.>",
-                "$JS.>",
-            )
+            for subject in (*everybodys_subjects(), *WIDE)
             if not any(matches(pattern, subject) for pattern in user.subscribe)
         ]
         for subject in outside:
             connection.errors.clear()
             await connection.client.subscribe_direct(subject, "", lambda *_: None)
             assert await connection.refused(), f"{user.name} may subscribe to {subject}"
+
+
+@pytest.mark.parametrize("user", USERS, ids=NAMES)
+async def test_a_user_shares_work_in_its_own_group_only(nats: NatsServer, user: User) -> None:
+    shared = [one.split(" ") for one in user.subscribe if " " in one]
+    assert len(shared) == (user.name in {"gateway", "router", "limiter", "caller"})
+    async with connect(nats, user.name) as connection:
+        for pattern, group in shared:
+            for other in ("", "stranger", f"{group}s", "*", ">"):
+                connection.errors.clear()
+                await connection.client.subscribe_direct(example(pattern), other, lambda *_: None)
+                assert await connection.refused(), f"{user.name} hears {pattern} as {other!r}"
 
 
 async def test_a_reply_subject_of_somebody_else_is_answered_by_nobody(nats: NatsServer) -> None:
@@ -142,7 +149,7 @@ async def test_a_reply_subject_of_somebody_else_is_answered_by_nobody(nats: Nats
             router.client.publish_now(reply.decode(), b"answer")
             asked.set()
 
-        await router.client.subscribe_direct(f"{PREFIX}.inference.permissiontest", "", answer)
+        await router.client.subscribe_direct(f"{PREFIX}.inference.permissiontest", "router", answer)
         await router.client.flush(timeout=5)
         gateway.client.publish_now(f"{PREFIX}.inference.permissiontest", b"", forged)
         async with asyncio.timeout(5):

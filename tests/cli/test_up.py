@@ -108,6 +108,7 @@ def test_the_demo_shows_tokens_times_cost_key_and_command(tmp_path: Path, mode: 
 def test_the_lines_for_nats_work_as_they_are_printed(tmp_path: Path) -> None:
     with up(tmp_path) as run:
         subject = run.until(r"^nats  nats://127\.0\.0\.1:\d+  subject (\S+)")[1]
+        arguments = run.until(r"^\S*droveway (ask .*)")[1].split()
         line = shlex.split(run.until(r"^nats --server .*")[0])
         options = dict(zip(line[1:9:2], line[2:9:2], strict=True))
         seed = tmp_path / options["--nkey"]
@@ -115,7 +116,6 @@ def test_the_lines_for_nats_work_as_they_are_printed(tmp_path: Path) -> None:
         assert options["--inbox-prefix"] == f"_INBOX.t.{subject.split('.')[3]}"
         assert line[9:11] == ["req", subject]
         assert json.loads(line[11])["model"] == "sim-small"
-        arguments = run.until(r"droveway (ask .*)")[1].split()
         run.until("Ctrl-C stops all")
         asked = subprocess.run(
             [COMMAND, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True

@@ -162,6 +162,20 @@ async def test_a_time_out_is_the_gateways(bus: client.Client) -> None:
     assert (caught.value.status, caught.value.code) == (504, "deadline_exceeded")
 
 
+async def test_leaving_the_connection_ends_what_is_open_at_once(
+    nats: NatsServer, stack: Stack
+) -> None:
+    slow = chat_body("fault-numbered-5+slow-first-token-3000")
+    async with bus_client(nats, stack) as leaving:
+        call = asyncio.ensure_future(leaving.call(slow))
+        stream = asyncio.ensure_future(read(leaving.stream(slow)))
+        await eventually(lambda: stack.simulator.book.totals.open_requests >= 2)
+    for waiting in (call, stream):
+        with pytest.raises(client.Interrupted, match="`connect` was left"):
+            await asyncio.wait_for(waiting, 1)
+    await nothing_open(stack)
+
+
 async def test_a_repeat_under_one_idempotency_key_is_refused(bus: client.Client) -> None:
     token = secrets.token_hex(8)
     await bus.call(chat_body(), idempotency_key=token)

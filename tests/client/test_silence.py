@@ -1,73 +1,23 @@
 """Gateways that are gone, silent or strange, and lost frames: what the client makes of them."""
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import msgspec
 import pytest
 
 from droveway import client
+from droveway.client.connection import BUSY_S, CHECK_EVERY_S
 from droveway.client.exchange import DEAD_S
 from droveway.contracts import client as wire
 from droveway.contracts.relay import WINDOW_BYTES
-from droveway.runtime.bus import Bus
 from droveway.runtime.relay.receiver import MAX_FRAME_BYTES
 from tests.support.bus_client import read
+from tests.support.fake_gateway import KEY, RELAY, FakeGateway, begin, chunk, gateway
 from tests.support.flows import eventually
 from tests.support.nats import NatsServer
 from tests.support.simulator import chat_body
-
-KEY = "silent-key"
-RELAY = "0123456789abcdef" * 2
-
-
-class FakeGateway:
-    """Takes requests and control messages, and answers what a test says."""
-
-    def __init__(self, bus: Bus) -> None:
-        self.bus = bus
-        self.replies: list[str] = []
-        self.controls: list[wire.Control] = []
-        self.answer: Callable[[FakeGateway, str], None] = lambda _gateway, _reply: None
-        self.on_control: Callable[[wire.Control, str], None] = lambda _message, _reply: None
-
-    async def listen(self, *, steerable: bool = True) -> None:
-        """As a gateway does."""
-        await self.bus.subscribe_raw(wire.ANY_REQUEST, self._on_request, wire.GATEWAYS)
-        if steerable:
-            await self.bus.subscribe_raw(wire.controls_of(self.bus.instance), self._on_control)
-
-    def send(self, reply: str, *frames: wire.Frame) -> None:
-        for frame in frames:
-            self.bus.publish(reply, msgspec.msgpack.encode(frame))
-
-    def open(self, reply: str) -> None:
-        control = wire.control_subject(KEY, self.bus.instance)
-        self.send(
-            reply,
-            wire.Opened(request_id="req_1", relay_id=RELAY, control=control, heartbeat_ms=500),
-        )
-
-    def got(self, kind: type[wire.Control]) -> list[wire.Control]:
-        return [message for message in self.controls if isinstance(message, kind)]
-
-    def _on_request(self, _payload: bytes, reply: str, _subject: str, _head: bytes | None) -> None:
-        self.replies.append(reply)
-        self.answer(self, reply)
-
-    def _on_control(self, payload: bytes, reply: str, _subject: str, _head: bytes | None) -> None:
-        message: wire.Control = wire.control_decoder.decode(payload)
-        self.controls.append(message)
-        self.on_control(message, reply)
-
-
-@asynccontextmanager
-async def gateway(nats: NatsServer) -> AsyncIterator[FakeGateway]:
-    async with nats.bus("gateway") as bus:
-        yield FakeGateway(bus)
 
 
 @asynccontextmanager
@@ -75,20 +25,6 @@ async def connected(nats: NatsServer) -> AsyncIterator[client.Client]:
     seed = nats.add_key_user(KEY)
     async with client.connect(nats.url, key_id=KEY, seed_file=seed) as opened:
         yield opened
-
-
-def event(text: str) -> bytes:
-    return json.dumps({"choices": [{"index": 0, "delta": {"content": text}}]}).encode()
-
-
-def chunk(seq: int, text: str) -> wire.Chunk:
-    return wire.Chunk(seq=seq, events=(event(text),))
-
-
-def begin(it: FakeGateway, reply: str) -> None:
-    """A stream that has said its first word."""
-    it.open(reply)
-    it.send(reply, chunk(0, "a"))
 
 
 async def test_a_request_that_nobody_takes_fails_at_once(nats: NatsServer) -> None:
@@ -134,7 +70,8 @@ async def test_a_gateway_that_lives_but_says_nothing_is_given_up(nats: NatsServe
             bus.call(chat_body()), read(bus.stream(chat_body())), return_exceptions=True
         )
         assert DEAD_S <= time.monotonic() - began_s < DEAD_S + 0.6
-        assert isinstance(swallowed, client.NoGateway)
+        assert isinstance(swallowed, client.Interrupted)
+        assert "whether the request ran isn't known" in str(swallowed)
         assert isinstance(silent, client.Interrupted)
         assert silent.text == "a"
         assert "nothing heard" in str(swallowed)
@@ -224,7 +161,7 @@ async def test_an_answer_without_its_first_frame_is_no_answer(nats: NatsServer) 
     async with gateway(nats) as fake, connected(nats) as bus:
         await fake.listen()
         fake.answer = lambda it, reply: it.send(reply, chunk(0, "a"))
-        with pytest.raises(client.NoGateway, match="first frame"):
+        with pytest.raises(client.Interrupted, match="first frame"):
             await bus.call(chat_body())
 
 
@@ -266,3 +203,15 @@ async def test_without_a_broker_nothing_is_sent(own_nats: NatsServer) -> None:
         await asyncio.sleep(0.1)
         with pytest.raises(client.NotConnected):
             await bus.call(chat_body())
+
+
+async def test_an_application_that_kept_the_loop_blames_nobody(nats: NatsServer) -> None:
+    async with gateway(nats) as fake, connected(nats) as bus:
+        await fake.listen()
+        fake.answer = begin
+        async with bus.stream(chat_body()) as stream:
+            exchange = stream._exchange
+            exchange._heard_s -= DEAD_S  # as after so long a pause
+            time.sleep(CHECK_EVERY_S + BUSY_S + 0.1)  # noqa: ASYNC251 - that is the fault
+            fake.send(fake.replies[0], chunk(1, "b"), wire.Completed(seq=2))
+            assert [text async for text in stream.text()] == ["a", "b"]

@@ -164,7 +164,8 @@ async def test_in_frames_it_comes_in_pieces(tenant: PlainTenant, packed: bool) -
 
 async def test_a_whole_answer_may_come_in_frames_though_it_is_small(tenant: PlainTenant) -> None:
     answer = await tenant.ask(chat_body(), droveway_flow="none")
-    assert [frame["t"] for frame in answer.frames] == ["opened", "completed"]
+    kinds = [frame["t"] for frame in answer.frames]
+    assert [kind for kind in kinds if kind != "heartbeat"] == ["opened", "completed"]
     assert answer.terminal["body"]["choices"][0]["message"]["content"] == numbered(5)
 
 
@@ -358,6 +359,38 @@ async def test_one_idempotency_key_names_one_request(stack: Stack, tenant: Plain
     assert stack.simulator.book.totals.requests == requests + 1
 
 
+async def test_a_key_stays_taken_when_its_request_may_still_cost(
+    stack: Stack, tenant: PlainTenant
+) -> None:
+    """The gateway gives up at the deadline and can't know what the attempt will have cost."""
+    body, token = chat_body("fault-slow-first-token-1500"), secrets.token_hex(8)
+    requests = stack.simulator.book.totals.requests
+    first = await tenant.request(body, idempotency_key=token, x_request_timeout="0.4")
+    again = await tenant.request(body, idempotency_key=token)
+    assert (first["status"], first["error"]["code"]) == (504, "deadline_exceeded")
+    assert (again["status"], again["error"]["code"]) == (409, "already_completed")
+    assert stack.simulator.book.totals.requests == requests + 1
+
+
+async def test_a_key_is_free_when_no_provider_was_asked(stack: Stack, nats: NatsServer) -> None:
+    async with plain_tenant(nats, parse_key(LIMITED).id) as plain:
+        limited = {"idempotency_key": secrets.token_hex(8)}
+        answers = [await plain.request(chat_body()), await plain.request(chat_body(), **limited)]
+        answers.append(await plain.request(chat_body(), **limited))
+    assert [answer["status"] for answer in answers[1:]] == [429, 429]
+
+
+async def test_credit_that_grants_nothing_outlives_no_deadline(tenant: PlainTenant) -> None:
+    body = chat_body("numbered-5000", stream=True)
+    async with tenant.asking(body, droveway_flow="credit", x_request_timeout="1") as answer:
+        await answer.until(lambda it: it.of("chunk"))
+        while not answer.ended:
+            await tenant.steer(answer, {"t": "credit", "next_seq": 0, "limit_bytes": 0})
+            await asyncio.sleep(0.1)
+    assert answer.terminal["t"] == "interrupted"
+    assert answer.terminal["error"]["code"] == "deadline_exceeded"
+
+
 async def test_both_doors_share_the_idempotency_keys(stack: Stack, tenant: PlainTenant) -> None:
     token = secrets.token_hex(8)
     body = json.dumps(chat_body()).encode()
@@ -376,7 +409,7 @@ REFUSALS = {
     "a list": (b"[]", 400, "invalid_request"),
     "truncated msgpack": (b"\x82\xa5model", 400, "invalid_json"),
     "msgpack of 2^32 members": (b"\xdf\xff\xff\xff\xff", 400, "invalid_json"),
-    "deep msgpack": (b"\x81\xa1x" * 100_000, 400, "invalid_json"),
+    "deep msgpack": (b"\x81\xa1x" * 100_000, 400, "invalid_request"),
     "binary in msgpack": (
         msgspec.msgpack.encode({**chat_body(), "user": b"x"}), 400, "invalid_json",
     ),

@@ -121,6 +121,36 @@ async def test_what_is_kept_is_bounded_in_all(world: World) -> None:
     assert statistics.lingering_bytes < 25_000
 
 
+async def test_what_an_ended_answer_counted_for_is_given_back(world: World) -> None:
+    """Also when its client has taken a part of it meanwhile, and when one alone is too much."""
+    opened = world.open(credit=True)
+    await opened.send((EVENT,))
+    opened.sender.complete(relay.Usage(), "stop")
+    world.relays.close(opened)
+    await world.say(opened, {"t": "credit", "next_seq": 1, "limit_bytes": 60_000})
+    await world.say(opened, {"t": "taken"})
+    assert world.relays.statistics()[2:4] == (0, 0)
+    small = ClientRelays(world.bus, stall_s=30, max_lingering_bytes=1)
+    alone = small.open(KEY, world.inbox, FrameCoder("req_1", packed=False), credit=True)
+    await alone.send((EVENT,))
+    small.close(alone)
+    assert small.statistics()[2:4] == (0, 0)
+
+
+async def test_credit_that_grants_nothing_is_no_progress(world: World) -> None:
+    opened = world.open(credit=True)
+    sending = asyncio.ensure_future(_send(opened, 20))
+    await eventually(lambda: opened.sender.blocked)
+    before_s = opened.progress_s
+    await world.say(opened, {"t": "credit", "next_seq": 0, "limit_bytes": 0})
+    assert opened.progress_s == before_s
+    await world.say(opened, {"t": "credit", "next_seq": 1, "limit_bytes": 0})
+    assert opened.progress_s > before_s
+    await world.say(opened, {"t": "cancel"})
+    with pytest.raises(RelayCut):
+        await sending
+
+
 async def test_who_has_unsubscribed_is_gone_at_once_unless_it_has_credit(world: World) -> None:
     left: list[str] = []
     plain, paced = world.open(), world.open(credit=True)

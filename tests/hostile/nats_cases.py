@@ -11,6 +11,8 @@ COMPROMISED: tuple[User, ...] = (*USERS, *(tenant_user(key_id) for key_id in TEN
 """Whose credentials an attacker may have: every service's, and those of two tenants."""
 
 STREAMS = (USAGE, f"KV_{IDEMPOTENCY}", "OTHER")
+QUEUES = ("", "gateway", "router", "limiter", "caller", "stranger", "*", ">")
+"""Groups in which an attacker may subscribe; empty: as one that hears every message."""
 SERVICES = ("gateway", "router", "limiter", "caller", "metrics", "setup", "operator", "stranger")
 _STREAM_VERBS = (
     "CREATE", "DELETE", "PURGE", "UPDATE", "INFO", "RESTORE", "SNAPSHOT", "MSG.DELETE", "MSG.GET",
@@ -22,7 +24,7 @@ _CONSUMER_VERBS = ("DELETE", "INFO", "PAUSE", "UNPIN", "MSG.NEXT", "LEADER.STEPD
 def everybodys_subjects() -> list[str]:
     """One concrete subject for each thing that anybody could publish or listen to."""
     patterns = {one for user in COMPROMISED for one in (*user.publish, *user.subscribe)}
-    ours = {_example(pattern) for pattern in patterns}
+    ours = {_example(pattern.partition(" ")[0]) for pattern in patterns}
     return sorted(ours | {*_inboxes(), *_jetstream(), *_elsewhere()})
 
 
@@ -38,9 +40,16 @@ def wide_subjects() -> list[str]:
     return sorted(wide)
 
 
-def allowed(patterns: tuple[str, ...], subject: str) -> bool:
-    """Whether an allow-list names everything that `subject`, maybe with wildcards, stands for."""
-    return any(_covers(pattern.split("."), subject.split(".")) for pattern in patterns)
+def allowed(patterns: tuple[str, ...], subject: str, queue: str = "") -> bool:
+    """Whether an allow-list names everything that `subject`, maybe with wildcards, stands for.
+
+    An entry with a queue group is for its members alone; one without is for whatever group.
+    """
+    for entry in patterns:
+        pattern, _, group = entry.partition(" ")
+        if group in ("", queue) and _covers(pattern.split("."), subject.split(".")):
+            return True
+    return False
 
 
 def _covers(pattern: list[str], subject: list[str]) -> bool:
@@ -56,6 +65,7 @@ def _fits(part: str, token: str) -> bool:
 
 def below(pattern: str) -> list[str]:
     """Subjects that `a.>` hears and `a.*` doesn't; none when `pattern` ends otherwise."""
+    pattern = pattern.partition(" ")[0]
     if not pattern.endswith(".*"):
         return []
     return [f"{_example(pattern)}.below", f"{_example(pattern)}.far.below"]

@@ -21,7 +21,7 @@ from droveway.cli.data_folder import write_private
 from droveway.cli.nats_config import NatsServerSettings
 from droveway.cli.nats_server import write_config
 from droveway.cli.nats_users import public_key
-from droveway.contracts.config import Config, Key
+from droveway.contracts.config import Config, Key, Limit
 from droveway.runtime.api_key import hash_key, make_key
 from tests.hostile.world import RecordedLog
 from tests.support.flows import Got, ask, numbered
@@ -34,6 +34,8 @@ WITHIN_S = 6.0
 TENANT, OTHER_TENANT = "t.tenant", "t.other"
 """The users of the stack's key and of another one."""
 OTHER_KEY = "other0000000"
+OTHER_LIMIT = 100
+"""Requests of that key per minute."""
 SPY = "spy"
 """A user without permissions, so without limits."""
 
@@ -118,7 +120,8 @@ async def nats_world(folder: Path, **settings: Any) -> AsyncIterator[NatsWorld]:
         def configure(config: Config) -> Config:
             (key,) = config.keys
             tenants[key.id] = new_user(server, TENANT)
-            other = Key(id=OTHER_KEY, sha256=hash_key(make_key("test")))
+            limits = (Limit(requests=OTHER_LIMIT, window_s=60.0),)
+            other = Key(id=OTHER_KEY, sha256=hash_key(make_key("test")), limits=limits)
             keys = tuple(
                 msgspec.structs.replace(one, nats_user=tenants[one.id]) for one in (key, other)
             )

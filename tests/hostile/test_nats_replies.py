@@ -135,7 +135,8 @@ async def test_a_door_sends_a_body_to_no_inbox_but_a_callers(world: NatsWorld) -
         spy.subscribe(">")
         await spy.settle()
         for answer_to in EVIL_REPLIES:
-            evil.publish(subject, encode(relay.Pull(bytes(16), answer_to, "caller-0123456789ab")))
+            pull = relay.Pull(bytes(16), answer_to, "caller-0123456789ab", bytes(16))
+            evil.publish(subject, encode(pull))
         await evil.settle()
         await world.answers()
         assert [one for one in spy.messages if one.subject in EVIL_REPLIES] == []

@@ -155,7 +155,7 @@ def unknown_relays(running: Running) -> Iterator[relay.Control]:
         yield relay.Resend(name, 0)
         yield relay.Cancel(name, "forged")
         yield relay.Cancel(name, "forged", running.call.attempt)
-        yield relay.Pull(name, f"_INBOX.caller.{EVIL}.cafe", EVIL)
+        yield relay.Pull(name, f"_INBOX.caller.{EVIL}.cafe", EVIL, name)
         yield relay.Heartbeat(STRANGER, (relay.Sending(name, 7, True),), (name,))
         yield relay.Heartbeat(EVIL, (relay.Sending(name, 2**53 - 1, False),) * 100, (name,) * 100)
 

@@ -115,6 +115,7 @@ def _announce(console: Console, chosen: Plan) -> None:
             f'{{"model":"{chosen.model()}","stream":true,'
             '"messages":[{"role":"user","content":"Hello"}]}'
         )
+        console.print("[dim]ask over HTTP:[/]")
         console.print(
             f"curl -N {base}/v1/chat/completions -H 'authorization: Bearer {chosen.key}' "
             f"-H 'content-type: application/json' -d '{body}'",
@@ -123,7 +124,8 @@ def _announce(console: Console, chosen: Plan) -> None:
     else:
         console.print(f"keys  those of {_short(chosen.config_path)}; `droveway keys new` makes one")
     _announce_nats(console, chosen)
-    console.print(f"metrics  curl http://127.0.0.1:{chosen.admin_port('gateway')}/metrics")
+    if admin_port := chosen.admin_port("gateway"):
+        console.print(f"metrics  curl http://127.0.0.1:{admin_port}/metrics")
     data = _short(chosen.folder.path)
     console.print(
         f"trace  {_command()} trace --data {data} <x-request-id of an answer>", markup=False
@@ -141,13 +143,15 @@ def _announce_nats(console: Console, chosen: Plan) -> None:
     question = '"messages":[{"role":"user","content":"Hello"}]'
     console.print(f"nats  {chosen.nats_url}  subject {subject}", markup=False)
     console.print(f"  user of key {key_id}, seed {_short(seed)}", markup=False)
+    console.print("[dim]ask over NATS:[/]")
+    console.print(f"{_command()} ask --data {_short(chosen.folder.path)} Hello", markup=False)
+    console.print("[dim]the same with the nats command line, if you have it:[/]")
     console.print(
         f"nats --server {chosen.nats_url} --nkey {_short(seed)} "
         f"--inbox-prefix {inbox_prefix(key_id)} --timeout 60s req {subject} "
         f'\'{{"model":"{chosen.model()}",{question}}}\'',
         markup=False,
     )
-    console.print(f"{_command()} ask --data {_short(chosen.folder.path)} Hello", markup=False)
 
 
 def _command() -> str:

@@ -1,6 +1,7 @@
 """One connection to the bus as a client of the gateway, for any number of requests at once."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -24,10 +25,14 @@ from droveway.runtime.nats_context import overridden, read_context
 CHAT = "chat-completions"
 CHECK_EVERY_S = 0.25
 """How often silent gateways are looked for."""
-RECONNECT_BASE_S = 1.0
+RECONNECT_BASE_S = 1.25
 """A broker has many clients, which come back together: they spread over more than a second."""
 CONNECT_WITHIN_S = 10.0
 """How long `connect` looks for a broker."""
+DEAF_AFTER_S = 2.5
+"""The broker answers no PING for so long: the connection is made anew, in time for its streams."""
+BUSY_S = 1.0
+"""An application that kept the loop this much longer than asked: what came lies unread."""
 _SERVICE = "client"
 
 
@@ -76,7 +81,7 @@ class Client:
 
         Raises:
             NotConnected: Nothing was sent.
-            NoGateway: Nobody took the request.
+            NoGateway: No gateway was there to take it.
             Failed: An error in place of an answer.
             Interrupted: The gateway is gone, or the answer was cut on its way.
         """
@@ -91,7 +96,7 @@ class Client:
         return answer
 
     def close(self) -> None:
-        """Looks after no exchange any more."""
+        """Ends what is still open: who waits for an answer is told so at once."""
         self._watch.close()
 
     def _request(
@@ -142,6 +147,7 @@ async def connect(
             settings = _settings(server, key_id, str(seed_file), str(credentials_file), context)
             connection = bus_module.connect(settings, _SERVICE, new_instance(_SERVICE))
             bus = await stack.enter_async_context(connection)
+            await stack.enter_async_context(_watched(bus))
         except SettingsError as error:
             raise NotConnected(str(error)) from None
         tracer = trace.get_tracer("droveway.client", tracer_provider=tracer_provider)
@@ -162,7 +168,21 @@ def _settings(
         inbox_prefix=client.inbox_prefix(key_id),
         connect_within_s=CONNECT_WITHIN_S,
         reconnect_base_s=RECONNECT_BASE_S,
+        echoes=False,  # a tenant's inboxes are the gateway's to publish to
+        deaf_after_s=DEAF_AFTER_S,
+        give_up_after_s=math.inf,
     )
+
+
+@asynccontextmanager
+async def _watched(bus: Bus) -> AsyncIterator[None]:
+    """Leaves a deaf connection while inside; no task group, which would wrap others' errors."""
+    watching = asyncio.ensure_future(bus.watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.wait({watching})
 
 
 async def _whole(exchange: Exchange) -> dict[str, Any]:
@@ -190,12 +210,13 @@ class _Watch:
     def __init__(self, bus: Bus) -> None:
         self._exchanges: set[Exchange] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._due_s = 0.0
         self._forget = bus.on_reconnected(self._on_reconnected)
 
     def follow(self, exchange: Exchange) -> None:
         self._exchanges.add(exchange)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(CHECK_EVERY_S, self._tick)
+            self._arm()
 
     def leave(self, exchange: Exchange) -> None:
         self._exchanges.discard(exchange)
@@ -205,15 +226,20 @@ class _Watch:
         if self._timer is not None:
             self._timer.cancel()
         for exchange in list(self._exchanges):
-            exchange.close()
+            exchange.lose("the block of `connect` was left")
 
     def _tick(self) -> None:
         self._timer = None
         now_s = time.monotonic()
-        for exchange in list(self._exchanges):
-            exchange.check(now_s)
+        if now_s - self._due_s < BUSY_S:
+            for exchange in list(self._exchanges):
+                exchange.check(now_s)
         if self._exchanges:
-            self._timer = asyncio.get_running_loop().call_later(CHECK_EVERY_S, self._tick)
+            self._arm()
+
+    def _arm(self) -> None:
+        self._due_s = time.monotonic() + CHECK_EVERY_S
+        self._timer = asyncio.get_running_loop().call_later(CHECK_EVERY_S, self._tick)
 
     def _on_reconnected(self) -> None:
         now_s = time.monotonic()

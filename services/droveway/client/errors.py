@@ -2,9 +2,9 @@
 
 ClientError
 ├── NotConnected   no broker, or it refuses the user; nothing was sent
-├── NoGateway      nobody took the request; nothing was spent
+├── NoGateway      no gateway was there; nothing was spent
 ├── Failed         the gateway answered with an error before anything was delivered
-├── Interrupted    the answer was cut; what came is a true prefix
+├── Interrupted    the answer was cut; what came, if anything, is a true prefix
 └── StreamClosed   a stream was read after its block was left
 """
 
@@ -23,7 +23,7 @@ class NotConnected(ClientError):
 
 
 class NoGateway(ClientError):
-    """No gateway took the request: nothing was spent, and trying again is safe."""
+    """No gateway was there to take it: nothing was spent, and trying again is safe."""
 
 
 class StreamClosed(ClientError):
@@ -60,7 +60,9 @@ class Failed(ClientError):
 
 
 class Interrupted(ClientError):
-    """An answer that was cut after it had begun.
+    """An answer that was cut, or never began though the request may have run.
+
+    An `idempotency_key` makes trying again safe where it isn't known whether it ran.
 
     Attributes:
         code: `stream_interrupted`, `stream_stalled`, `deadline_exceeded`, or a provider's own.

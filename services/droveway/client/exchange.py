@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Protocol
 
-from droveway.client.errors import ClientError, Failed, NoGateway, NotConnected
+from droveway.client.errors import ClientError, Failed, Interrupted, NoGateway, NotConnected
 from droveway.contracts import client, relay
 from droveway.contracts.envelope import MALFORMED, encode
 from droveway.contracts.errors import failure
@@ -69,8 +69,9 @@ class Exchange:
         """The next frame; grants the gateway more once those before it were taken.
 
         Raises:
-            NoGateway: Nobody took the request.
+            NoGateway: No gateway was there to take it.
             Failed: An error in place of an answer.
+            Interrupted: Nothing of an answer came, and whether the request ran isn't known.
         """
         if self._receiver is not None:
             self._receiver.settle()
@@ -88,15 +89,30 @@ class Exchange:
         """Looks for a gateway that is silent, and gives it up in the end."""
         silence_s = now_s - self._heard_s
         if silence_s > DEAD_S:
-            self._lose(f"nothing heard from the gateway for {DEAD_S:g} s")
+            self.lose(f"nothing heard from the gateway for {DEAD_S:g} s")
         elif silence_s > PROBE_S and self.opened is not None:
             self._probe(self.opened.control)
 
     def forgive(self, now_s: float) -> None:
-        """The connection was made anew: the gateway's silence counts from now."""
-        self._heard_s = now_s
+        """The connection was made anew: the silence of a gateway that has it counts from now."""
         if self._receiver is not None:
+            self._heard_s = now_s
             self._receiver.ask_again()
+
+    def lose(self, reason: str) -> None:
+        """Gives the answer up: whoever waits for it is told that it was cut."""
+        if self._receiver is not None:
+            if not self._receiver.ended:
+                self.terminal = None
+                self._receiver.cut(reason)
+                if self.opened is not None:
+                    self._cancel(self.opened)
+        elif self._error is None:
+            self._error = Interrupted(
+                "stream_interrupted", f"{reason}; whether the request ran isn't known",
+                text="", usage=None, request_id="",
+            )  # fmt: skip
+            self._wake.set()
 
     def close(self) -> None:
         """Ends it; an answer that hasn't ended is cancelled all the way to the provider."""
@@ -104,20 +120,20 @@ class Exchange:
             return
         self._closed = True
         self._watch.leave(self)
-        if self._over or self._error is not None:
-            self._inbox.close()
-        elif self.opened is not None:
-            self._cancel(self.opened)
-            self._inbox.close()
-        else:  # a gateway that takes it only now has to be told: see `_on_opened`
+        if self.opened is None and not isinstance(self._error, Failed | NoGateway):
+            # A gateway that takes it only now has to be told: see `_on_opened`.
             asyncio.get_running_loop().call_later(DEAD_S, self._inbox.close)
+            return
+        if self.opened is not None and not self._over and self._error is None:
+            self._cancel(self.opened)
+        self._inbox.close()
 
     def _on_payload(self, payload: bytes) -> None:
         self._heard_s = time.monotonic()
         try:
             frame: client.Frame = client.frame_decoder.decode(payload)
         except MALFORMED:
-            self._lose("a frame can't be read: is the gateway of another version?")
+            self.lose("a frame can't be read: is the gateway of another version?")
             return
         match frame:
             case client.Opened():
@@ -127,14 +143,14 @@ class Exchange:
                 self._steer(_GATEWAY, relay.Taken(()))
                 self._wake.set()
             case _ if self._receiver is None:
-                self._lose("the first frame of the answer was lost")
+                self.lose("the first frame of the answer was lost")
             case client.Heartbeat():
                 self._receiver.on_sender_at(frame.next_seq, frame.blocked)
             case _:
                 self._on_content(frame, self._receiver, len(payload))
 
     def _on_opened(self, opened: client.Opened) -> None:
-        if self._closed:
+        if self._closed or self._error is not None:
             self._cancel(opened)
             self._inbox.close()
         elif self.opened is None:
@@ -157,8 +173,10 @@ class Exchange:
         receiver.on_frame(_as_relayed(frame), size_bytes)
 
     def _on_nobody(self) -> None:
-        if self.opened is None:
-            self._lose("no gateway is running, or none that this key's user can reach")
+        if self.opened is None and self._error is None:
+            text = "no gateway is running, or none that this key's user can reach"
+            self._error = NoGateway(text)
+            self._wake.set()
 
     def _probe(self, control: str) -> None:
         """Asks the broker: nobody on its subject means that the gateway has ended."""
@@ -168,20 +186,9 @@ class Exchange:
             if receiver is not None:
                 receiver.ask_again()  # of a short answer, its only frame may be what was lost
 
-        inbox = self._bus.open_inbox(lives, lambda: self._lose("the gateway's process is gone"))
+        inbox = self._bus.open_inbox(lives, lambda: self.lose("the gateway's process is gone"))
         asyncio.get_running_loop().call_later(PROBE_S, inbox.close)
         self._send(control, client.Probe(), inbox.subject)
-
-    def _lose(self, reason: str) -> None:
-        if self._receiver is not None:
-            if not self._receiver.ended:
-                self.terminal = None
-                self._receiver.cut(reason)
-                if self.opened is not None:
-                    self._cancel(self.opened)
-        elif self._error is None:
-            self._error = NoGateway(reason)
-            self._wake.set()
 
     def _steer(self, _peer: str, message: relay.Control) -> None:
         """What the receiver wants to tell its sender, in the words of clients."""

@@ -55,7 +55,7 @@ class Stream:
 
         Raises:
             NotConnected: Nothing was sent.
-            NoGateway: Nobody took it.
+            NoGateway: No gateway was there to take it.
             Failed: An error in place of an answer.
             Interrupted: The answer was cut before its first event.
         """

@@ -51,10 +51,14 @@ _BUSY_S = 0.1
 class AskFailed(Exception):
     """No attempt committed."""
 
-    def __init__(self, occurrence: Failure, tried: tuple[TriedTarget, ...] = ()) -> None:
+    def __init__(
+        self, occurrence: Failure, tried: tuple[TriedTarget, ...] = (), *, by_router: bool = False
+    ) -> None:
         super().__init__(occurrence.code)
         self.failure = occurrence
         self.tried = tried
+        self.by_router = by_router
+        """A router has said so: nothing runs any more."""
 
 
 class Asking:
@@ -141,7 +145,7 @@ class Asking:
             if ask.lost:
                 continue
             if ask.refused is not None and self._is_final(ask, ask.refused):
-                raise AskFailed(ask.refused.failure, ask.refused.tried)
+                raise AskFailed(ask.refused.failure, ask.refused.tried, by_router=True)
             decided = self.holder is not None and self.holder.accepted is not None
             if ask.accepted is not None and not decided:
                 self.settle_on(ask)

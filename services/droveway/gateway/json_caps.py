@@ -22,10 +22,11 @@ class JsonCaps(msgspec.Struct, frozen=True, kw_only=True):
     max_depth: Count = 64
     """Levels of objects and arrays, the outermost one included."""
 
-    max_brackets: Count = 500_000
-    """Opening braces and brackets in the bytes, those in strings too; bounds memory (64 B each)."""
+    max_brackets: Count = 50_000
+    """Objects and arrays; bounds memory (64 B each) and, since Python's collector looks through
+    them all, time."""
 
-    max_values: Count = 1_000_000
+    max_values: Count = 200_000
     """Members and elements of all objects and arrays together; bounds the time of the check."""
 
     max_model_chars: Count = 256
@@ -90,8 +91,7 @@ def read_json_object(body: bytes, caps: JsonCaps) -> dict[str, Any]:
     """
     if not body:
         raise BadRequest("The body is empty; send a JSON object.", "invalid_json")
-    if body.count(b"{") + body.count(b"[") > caps.max_brackets:
-        raise BadRequest(f"The body has more than {caps.max_brackets} objects and arrays.")
+    _check_counts(body, caps)
     try:
         decoded = _decode(body)
     except msgspec.DecodeError as error:
@@ -149,6 +149,28 @@ def _explain(body: bytes, reason: str) -> str:
     return f"The body is not valid JSON: {reason.removeprefix('JSON is malformed: ')}."
 
 
+def _check_counts(body: bytes, caps: JsonCaps) -> None:
+    """Refuses before decoding what would cost too much; prompts may hold any number of brackets."""
+    if _brackets(body) <= caps.max_brackets and body.count(b",") <= caps.max_values:
+        return
+    plain = body.replace(rb"\\", b"").replace(rb"\"", b"")
+    if plain.count(b'"') > 4 * caps.max_values + 2:  # a name and a string for each member
+        raise _too_many_values(caps)
+    outside = b"".join(plain.split(b'"')[::2])
+    if _brackets(outside) > caps.max_brackets:
+        raise BadRequest(f"The body has more than {caps.max_brackets} objects and arrays.")
+    if outside.count(b",") > caps.max_values:
+        raise _too_many_values(caps)
+
+
+def _brackets(body: bytes) -> int:
+    return body.count(b"{") + body.count(b"[")
+
+
+def _too_many_values(caps: JsonCaps) -> BadRequest:
+    return BadRequest(f"The body has more than {caps.max_values} values.")
+
+
 def _check_shape(decoded: dict[str, Any], caps: JsonCaps) -> None:
     level: list[Any] = [decoded]
     values = depth = 0
@@ -158,7 +180,7 @@ def _check_shape(decoded: dict[str, Any], caps: JsonCaps) -> None:
         if depth > caps.max_depth:
             raise _too_deep(caps)
         if values > caps.max_values:
-            raise BadRequest(f"The body has more than {caps.max_values} values.")
+            raise _too_many_values(caps)
         level = [
             child
             for container in level

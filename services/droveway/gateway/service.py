@@ -10,6 +10,8 @@ from droveway.gateway.auth import Authenticator
 from droveway.gateway.doors.chat import Chat
 from droveway.gateway.doors.client_relays import ClientRelays
 from droveway.gateway.doors.http import HttpDoor
+from droveway.gateway.doors.key_rates import KeyRates
+from droveway.gateway.doors.key_shares import KeyShares
 from droveway.gateway.doors.nats import NatsDoor
 from droveway.gateway.exposition import ClientMetrics, EdgeMetrics
 from droveway.gateway.http_limits import HttpLimits, within_descriptors
@@ -51,13 +53,18 @@ async def run(settings: GatewaySettings, stop: asyncio.Event, ready: Ready) -> N
         chat = Chat(process.bus, hub, spool, settings, gateway.serves)
         gateway.chat = HttpDoor(chat, process.tasks, settings.first_comment_s)
         relays = ClientRelays(process.bus, settings.client_stall_s)
+        rates = KeyRates(process.bus, settings.max_key_requests_per_s)
+        shares = KeyShares(process.bus, settings.max_key_open_requests)
         nats_door = NatsDoor(
             process.bus, chat, auth, ledgers, relays,
-            process.consumer("client", settings.max_open_requests), settings.max_message_bytes,
+            process.consumer("client", settings.max_open_requests), rates, shares,
+            settings.max_message_bytes,
         )  # fmt: skip
         process.gauges.add("relay", hub.statistics)
         process.gauges.add("client_relay", relays.statistics)
         process.gauges.add("nats_door", nats_door.statistics)
+        process.gauges.add("key_rate", rates.statistics)
+        process.gauges.add("key_share", shares.statistics)
         process.gauges.add("spool", spool.statistics)
         process.gauges.add("auth", auth.statistics)
         process.gauges.add("config", live.statistics)

@@ -31,6 +31,11 @@ class GatewaySettings(DrainingSettings, frozen=True, kw_only=True):
     )
     """A request over the bus, beyond it 413; and an answer that comes in one message, beyond it 400
     `answer_too_large`."""
+    max_key_requests_per_s: Count = 500
+    """Requests of one key over the bus to one gateway in a second; beyond it 503 `overloaded`, and
+    beyond twice as many no answer."""
+    max_key_open_requests: Count = 500
+    """Requests of one key over the bus that one gateway has open; beyond it 503 `overloaded`."""
     client_stall_s: Seconds = 30.0
     """A client on the bus that grants no credit for this long, while frames wait for it, is cut."""
     spool_rows: Count = 10_000

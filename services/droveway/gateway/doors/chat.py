@@ -103,8 +103,9 @@ class Chat:
                     message = self._message(request, body, options, journal, key)
                     claim.outcome = "cancelled"  # however it is left from here, it may have cost
                     await self._run(message, options.deadline, journal, answer)
-                except Refusal:
-                    claim.outcome = journal.outcome
+                except Refusal as refusal:
+                    if refusal.final or not journal.accepted:
+                        claim.outcome = journal.outcome  # nothing runs any more
                     raise
                 claim.outcome = journal.outcome
         finally:
@@ -165,7 +166,7 @@ class Chat:
             await answer(pending)
         except AskFailed as error:
             journal.attempts = max(journal.attempts, len(error.tried))
-            raise Refusal(error.failure, error.tried) from None
+            raise Refusal(error.failure, error.tried, final=error.by_router) from None
         finally:
             journal.accepted = pending.accepted
             if pending.accepted:

@@ -4,10 +4,12 @@ import asyncio
 import logging
 
 from droveway.contracts import client, relay
+from droveway.contracts.errors import failure
 from droveway.gateway import answers
 from droveway.gateway.doors.client_frames import FrameCoder, batches, failed, pieces
 from droveway.gateway.doors.client_relay import ClientRelay
 from droveway.gateway.doors.client_relays import ClientRelays
+from droveway.gateway.doors.one_message import publish_once
 from droveway.gateway.doors.taking import (
     origin_of,
     served_headers,
@@ -27,8 +29,6 @@ log = logging.getLogger(__name__)
 
 PATIENCE_S = 10.0
 """How long to wait for a frame before looking whether there is still time."""
-RECONNECT_WITHIN_S = 5.0
-"""An answer in one message waits so long for a connection that was lost; then it is too late."""
 
 
 class ClientAnswer:
@@ -115,7 +115,7 @@ class ClientAnswer:
             raise refuse("answer_too_large")
         self._set_headers(pending, terminal)
         frame = relay.Completed(0, terminal.usage, terminal.finish_reason, body)
-        await self._publish_once(self._coder(frame))
+        await publish_once(self._bus, self._reply, self._coder(frame), self.deadline)
         self._journal.status = 200
         self._end()
 
@@ -127,7 +127,7 @@ class ClientAnswer:
         if len(body) > self._max_message_bytes:
             self._coder.in_pieces = True
             for piece in pieces(body):
-                await opened.send((piece,))
+                await self._send(opened, (piece,))
             body = b""
         opened.sender.complete(terminal.usage, terminal.finish_reason, body)
         self._end()
@@ -147,7 +147,7 @@ class ClientAnswer:
             events, terminal = take_ready(frame, pending, self._journal) if frame else ([], None)
             self._journal.answer_bytes += sum(map(len, events))
             for batch in batches(events):
-                await opened.send(batch)
+                await self._send(opened, batch)
             if terminal is None:
                 frame = await pending.next(PATIENCE_S)
         self._journal.end(terminal)
@@ -156,6 +156,24 @@ class ClientAnswer:
         else:
             opened.sender.complete(terminal.usage, terminal.finish_reason)
         self._end()
+
+    async def _send(self, opened: ClientRelay, events: tuple[bytes, ...]) -> None:
+        """One chunk; a client that takes frames, but too slowly, has the request's time.
+
+        Raises:
+            RelayCut: The client has left.
+            Refusal: The deadline has passed: what was delivered is a prefix.
+        """
+        if not opened.sender.blocked:
+            await opened.send(events)
+            return
+        try:
+            async with asyncio.timeout(self.deadline.remaining_s()):
+                await opened.send(events)
+        except TimeoutError:
+            late = failure("deadline_exceeded")
+            self._journal.fail(late, "interrupted")
+            raise Refusal(late) from None
 
     def _set_headers(self, pending: Pending, terminal: relay.Completed | None = None) -> None:
         headers = served_headers(self._journal, pending)
@@ -169,25 +187,3 @@ class ClientAnswer:
 
     def _publish(self, frame: client.Frame) -> None:
         self._bus.publish(self._reply, self._coder.encode(frame))
-
-    async def _publish_once(self, payload: bytes) -> None:
-        """The one message; what was paid for isn't lost to a connection that comes back.
-
-        Raises:
-            ClientGone: It didn't.
-        """
-        try:
-            self._bus.publish(self._reply, payload)
-            return
-        except BusError as error:
-            log_event(log, "answer_waits", level=logging.WARNING, reason=str(error))
-        back = asyncio.Event()
-        forget = self._bus.on_reconnected(back.set)
-        try:
-            async with asyncio.timeout(RECONNECT_WITHIN_S):
-                await back.wait()
-            self._bus.publish(self._reply, payload)
-        except (TimeoutError, BusError):
-            raise ClientGone from None
-        finally:
-            forget()

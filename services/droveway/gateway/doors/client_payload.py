@@ -3,14 +3,12 @@
 Pure functions. Headers are options and treated like HTTP's: what can't be read counts as not said.
 """
 
-import math
-from typing import Any
-
 import msgspec
 
 from droveway.contracts.client import FLOW, is_msgpack
 from droveway.contracts.envelope import MALFORMED
 from droveway.gateway.auth import RawHeaders
+from droveway.gateway.doors.packed import check_packed, malformed
 from droveway.gateway.refusal import refuse
 
 MAX_HEADER_BYTES = 16 * 1024
@@ -18,8 +16,6 @@ MAX_HEADER_BYTES = 16 * 1024
 MAX_HEADERS = 64
 _FLOWS = ("none", "credit")
 _FLOW = FLOW.encode()
-_CONTAINERS = (dict, list)
-_SCALARS = (str, int, bool, type(None))
 
 
 def read_headers(block: bytes | None) -> RawHeaders:
@@ -60,41 +56,13 @@ def read_body(payload: bytes) -> bytes:
     """The JSON that one would POST; a msgpack map is written as that.
 
     Raises:
-        Refusal: 400: msgpack that JSON can't say. JSON itself isn't looked at here.
+        Refusal: 400: msgpack that JSON can't say, or of too many values. JSON itself isn't looked
+            at here.
     """
     if not is_msgpack(payload):
         return payload
+    check_packed(payload)
     try:
-        value = msgspec.msgpack.decode(payload)
+        return msgspec.json.encode(msgspec.msgpack.decode(payload))
     except MALFORMED:
-        raise refuse("invalid_json", "The body is not valid msgpack.") from None
-    _check_plain(value)
-    try:
-        return msgspec.json.encode(value)
-    except RecursionError:
-        raise refuse("invalid_request", "The body is nested too deeply.") from None
-
-
-def _check_plain(value: Any) -> None:
-    """Refuses what msgpack has and JSON hasn't: it would be read as something else."""
-    level: list[Any] = [value]
-    while level:
-        deeper: list[Any] = []
-        for container in level:
-            members = container
-            if type(container) is dict:
-                if not all(type(name) is str for name in container):
-                    raise refuse("invalid_json", "The body has a map key that is no string.")
-                members = container.values()
-            for member in members:
-                kind = type(member)
-                if kind in _CONTAINERS:
-                    deeper.append(member)
-                elif kind is float:
-                    if not math.isfinite(member):
-                        raise refuse("invalid_json", "The body has a number that is not finite.")
-                elif kind not in _SCALARS:
-                    raise refuse(
-                        "invalid_json", "The body has binary, extension or timestamp values."
-                    )
-        level = deeper
+        raise malformed() from None

@@ -38,6 +38,8 @@ class ClientRelay:
         self.away_since_s = self.away_seen_s = 0.0
         """When nobody listened for the first and for the last time; 0 once it is back."""
         self.forget_at_s = 0.0
+        self.lingering_bytes = 0
+        """What it counts for among the answers that have ended."""
         self._bus = bus
         self._reply = reply
         self._unsettled_bytes = 0
@@ -66,6 +68,13 @@ class ClientRelay:
         if not self.credit and self._unsettled_bytes > SETTLE_BYTES:
             self._unsettled_bytes = 0
             await self._bus.settle()
+
+    def on_credit(self, next_seq: int, limit_bytes: int) -> None:
+        """The client has taken frames or allows more; one that does neither stands still."""
+        kept_bytes = self.sender.kept_bytes
+        self.sender.on_credit(next_seq, limit_bytes)
+        if self.sender.kept_bytes < kept_bytes or not self.sender.blocked:
+            self.progress_s = time.monotonic()
 
     def close(self) -> None:
         """Nobody is waited for any more."""

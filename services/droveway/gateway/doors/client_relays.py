@@ -88,10 +88,11 @@ class ClientRelays:
         size_bytes = ended.sender.kept_bytes
         if not size_bytes:
             return
+        ended.lingering_bytes = size_bytes  # what is taken meanwhile doesn't change the sum
         ended.forget_at_s = time.monotonic() + LINGER_S
         self._lingering[ended.relay_id] = ended
         self._lingering_bytes += size_bytes
-        while self._lingering_bytes > self._max_lingering_bytes:
+        while self._lingering and self._lingering_bytes > self._max_lingering_bytes:
             self._forget(next(iter(self._lingering)))
 
     async def run(self) -> None:
@@ -159,8 +160,7 @@ class ClientRelays:
             return
         match message:
             case client.Credit():
-                one.sender.on_credit(message.next_seq, message.limit_bytes)
-                one.progress_s = time.monotonic()
+                one.on_credit(message.next_seq, message.limit_bytes)
             case client.Resend():
                 self._resend(one, message.from_seq)
             case client.Taken() if one.relay_id in self._lingering:
@@ -193,7 +193,7 @@ class ClientRelays:
 
     def _forget(self, relay_id: bytes) -> None:
         ended = self._lingering.pop(relay_id)
-        self._lingering_bytes -= ended.sender.kept_bytes
+        self._lingering_bytes -= ended.lingering_bytes
 
 
 def _read(payload: bytes) -> client.Control | None:

@@ -18,6 +18,8 @@ from droveway.gateway.doors.chat import Chat
 from droveway.gateway.doors.client_answer import ClientAnswer
 from droveway.gateway.doors.client_payload import read_body, read_flow, read_headers
 from droveway.gateway.doors.client_relays import ClientRelays
+from droveway.gateway.doors.key_rates import KeyRates
+from droveway.gateway.doors.key_shares import KeyShares, Overload
 from droveway.gateway.entrance import Entrance, by_nats
 from droveway.gateway.journal import Journal, Ledgers
 from droveway.gateway.pending import ClientGone
@@ -42,6 +44,8 @@ class NatsDoorStatistics(NamedTuple):
 
     unanswerable: int
     """Requests whose reply subject isn't an inbox of their key; dropped."""
+    refused_full: int
+    """Requests beyond all that may be open."""
 
 
 class _Asked(NamedTuple):
@@ -63,6 +67,8 @@ class NatsDoor:
         ledgers: Ledgers,
         relays: ClientRelays,
         consumer: Consumer,
+        rates: KeyRates,
+        shares: KeyShares,
         max_message_bytes: int,
     ) -> None:
         self._bus = bus
@@ -71,6 +77,9 @@ class NatsDoor:
         self._ledgers = ledgers
         self._relays = relays
         self._consumer = consumer
+        self._rates = rates
+        self._shares = shares
+        self._full = Overload(bus, "requests_refused_full")
         self._max_message_bytes = max_message_bytes
         self._subscription: Subscription | None = None
         self._unanswerable = 0
@@ -92,16 +101,27 @@ class NatsDoor:
 
     def statistics(self) -> NatsDoorStatistics:
         """A snapshot for gauges."""
-        return NatsDoorStatistics(self._unanswerable)
+        return NatsDoorStatistics(self._unanswerable, self._full.refused)
 
     def _on_request(self, payload: bytes, reply: str, subject: str, block: bytes | None) -> None:
         *_, key_id, operation = subject.split(".")
         if not client.is_inbox_of(reply, key_id):
             self._cannot_answer(key_id, reply)
             return
+        if not self._rates.takes(key_id, payload, reply):
+            return
+        if not self._shares.takes(key_id, payload, reply):
+            return
         asked = _Asked(payload, reply, key_id, operation, block)
-        if not self._consumer.start(self._serve(asked)):
-            self._refuse_full(asked)
+        if not self._consumer.start(self._serve_counted(asked)):
+            self._shares.leave(key_id)
+            self._full.tell(key_id, payload, reply)
+
+    async def _serve_counted(self, asked: _Asked) -> None:
+        try:
+            await self._serve(asked)
+        finally:
+            self._shares.leave(asked.key_id)
 
     async def _serve(self, asked: _Asked) -> None:
         headers, malformed = _headers(asked.header_block)
@@ -115,7 +135,7 @@ class NatsDoor:
             answer.flow = read_flow(headers)
             await self._serve_chat(asked, headers, journal, key, answer)
         except Refusal as refusal:
-            journal.fail(refusal.failure)
+            journal.fail(refusal.failure, "interrupted" if journal.status else "failed")
             answer.refuse(refusal)
         except ClientGone:
             journal.leave()
@@ -126,9 +146,11 @@ class NatsDoor:
             answer.refuse(Refusal(cut))
             raise
         finally:
-            answer.refuse(refuse("internal_error"))  # if nothing else was told
-            answer.close()
-            journal.close()
+            try:
+                answer.refuse(refuse("internal_error"))  # if nothing else was told
+                answer.close()
+            finally:
+                journal.close()
 
     async def _serve_chat(
         self, asked: _Asked, headers: RawHeaders, journal: Journal, key: Key, answer: ClientAnswer
@@ -170,13 +192,6 @@ class NatsDoor:
             packed=client.is_msgpack(asked.payload),
             max_message_bytes=self._max_message_bytes,
         )
-
-    def _refuse_full(self, asked: _Asked) -> None:
-        journal = self._journal(asked, [])
-        refusal = refuse("overloaded")
-        journal.fail(refusal.failure)
-        self._answer(asked, journal).refuse(refusal)
-        journal.close()
 
     def _cannot_answer(self, key_id: str, reply: str) -> None:
         self._unanswerable += 1
