@@ -8,7 +8,7 @@ import msgspec
 from droveway.contracts import dispatch
 from droveway.contracts.envelope import encode, new_attempt_id, new_request_id
 from droveway.contracts.inference import Body
-from droveway.contracts.relay import Cancel, control_subject
+from droveway.contracts.relay import Cancel, Inquiry, control_subject, is_frame, news_decoder
 from droveway.otel.context import format_traceparent, new_trace
 from droveway.runtime.bus import Bus
 from tests.support.flows import eventually
@@ -110,3 +110,33 @@ async def test_an_unknown_target_and_a_foreign_door_are_refused(
         assert news.failure.code == "provider_unavailable"
         assert news.failure.elsewhere
         assert stack.simulator.book.totals.requests == 0
+
+
+async def test_a_door_without_a_router_hears_that_an_answer_is_over(
+    nats: NatsServer, tmp_path: Path
+) -> None:
+    """Its frames were lost and aren't kept any more: without this the door would wait for them."""
+    async with (
+        running_stack(nats, tmp_path, replicas=ALONE) as stack,
+        nats.bus("router") as bus,
+        nats.bus("gateway") as door,
+    ):
+        heard: list[bytes] = []
+        inbox = door.open_inbox(heard.append, lambda: None)
+        target = dispatch.Target(provider="upstream-1", credential="main", model="numbered-3")
+        router = Router(bus)
+        call = router.route(
+            answer_to=inbox.subject, door=door.instance, target=target, stream=False
+        )
+        await eventually(lambda: any(isinstance(one, dispatch.Committed) for one in router.news))
+        await eventually(lambda: stack.simulator.book.totals.open_requests == 0)
+        caller = router.news[0].caller
+        heard.clear()
+
+        def inquire() -> bool:
+            inquiry = Inquiry(call.attempt_id, inbox.subject)
+            door.publish(control_subject(caller), encode(inquiry))
+            news = [news_decoder.decode(one) for one in heard if not is_frame(one)]
+            return any(isinstance(one, dispatch.AttemptFailed) for one in news)
+
+        await eventually(inquire)

@@ -103,6 +103,7 @@ async def test_an_ended_answer_is_kept_until_it_is_taken(world: World) -> None:
     opened.sender.complete(relay.Usage(), "stop")
     world.relays.close(opened)
     assert world.relays.statistics()[:4] == (0, 0, 1, opened.sender.kept_bytes)
+    await world.answer.until(lambda it: it.of("completed"))
     await world.say(opened, {"t": "resend", "from_seq": 1})
     await world.answer.until(lambda it: len(it.of("completed")) == 2)
     await world.say(opened, {"t": "taken"})

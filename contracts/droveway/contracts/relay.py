@@ -25,7 +25,7 @@ INLINE_BYTES = 256 * 1024
 """A body or an answer up to this size travels as one message."""
 HEARTBEAT_MS = 500
 """Peers tell each other about their live relays this often."""
-PEER_PROBE_MS = 1_500
+PEER_PROBE_MS = 1_250
 """A peer that was silent for this long is looked for: nobody on its subject means dead at once."""
 PEER_DEAD_MS = 5_000
 """A peer that was silent for this long is dead: its relays are cut."""

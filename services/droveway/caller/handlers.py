@@ -115,6 +115,7 @@ class Caller:
             await self._run(call, news, upstream, record, running, unlink)
         finally:
             unlink()
+            news.over = True
             upstream.in_flight -= 1
             if self._running.get(call.relay_id) is running:
                 del self._running[call.relay_id]

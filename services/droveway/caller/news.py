@@ -24,6 +24,8 @@ class News:
         self._reply = reply
         self._orphaned = False
         self._failed = False
+        self.over = False
+        """Nothing more will come of it."""
         self._latest = b""
 
     def started(self) -> None:
@@ -64,9 +66,15 @@ class News:
         self.tell_door()
 
     def tell_door(self) -> None:
-        """Whether it runs or has failed, to a door that has no router to say so."""
+        """Whether it runs or has failed, to a door that has no router to say so.
+
+        A door asks before the first frame only: of an answer that is over it has nothing.
+        """
         if self._failed:
             self._publish(self._answer_to, self._latest)
+            return
+        if self.over:
+            unknown(self._bus, self._attempt_id, self._answer_to)
             return
         running = dispatch.Running(
             attempt_id=self._attempt_id,

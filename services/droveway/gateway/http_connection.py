@@ -85,6 +85,7 @@ class BoundedConnection(HttpToolsProtocol):
             # Else the kernel takes megabytes for a slow reader, and its provider isn't slowed.
             unsent_bytes = self._limits.max_unsent_bytes
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, unsent_bytes)
+        transport.set_write_buffer_limits(high=self._limits.max_buffered_bytes)
         if refusal := self._edge.connections.opened(self):
             self._refuse(refusal)
         else:

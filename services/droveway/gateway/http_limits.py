@@ -84,6 +84,9 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_unsent_bytes: Bytes = 64 * 1024
     """Bytes of an answer that the kernel holds and hasn't sent; then the provider has to wait."""
 
+    max_buffered_bytes: Bytes = 32 * 1024
+    """Bytes of an answer that this process holds for the kernel; then it takes no more frames."""
+
     half_close: Literal["finish", "disconnect"] = "finish"
     """What the end of the client's sending means while its answer runs: finish it, or drop it."""
 

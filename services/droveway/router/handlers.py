@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 _bad_reply_subject = RareLog(log, "bad_reply_subject")
 
 _NO_FAULT = frozenset({"cancelled", "held_elsewhere"})
+_UNSTARTED_ATTEMPTS = 4
+"""Attempts that no caller began, since the one that got the call is frozen, say: nothing was spent,
+so they don't count. Further ones do."""
 DOORS = frozenset({"gateway", "jobs"})
 """Services whose inboxes are answered."""
 
@@ -120,11 +123,10 @@ class Router:
         candidates = deque(self.table.candidates(route, request.model, self._dice))
         limit = min(self._settings.max_attempts, request.attempts_left)
         failures: list[Failure] = []
-        while candidates and owned.attempts < limit:
-            if (
-                self._owned.lapsed or owned.lapsed
-            ):  # another router may have it by now: this one says nothing
-                journey.outcome = "lost"
+        started = 0
+        while candidates and started < limit and owned.attempts < limit + _UNSTARTED_ATTEMPTS:
+            if self._owned.lapsed or owned.lapsed:
+                journey.outcome = "lost"  # and nothing is said: another router may have it by now
                 return ""
             if deadline.passed:
                 failures.append(failure("deadline_exceeded"))
@@ -137,6 +139,7 @@ class Router:
                 journey.outcome = "committed"
                 return news.caller
             failures.append(_failure_of(news))
+            started += owned.attempt is None or bool(owned.attempt.caller)
             if not failures[-1].elsewhere:
                 break
             if owned.attempt is not None and owned.attempt.lost:
