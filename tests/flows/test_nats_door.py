@@ -388,7 +388,8 @@ async def test_credit_that_grants_nothing_outlives_no_deadline(tenant: PlainTena
             await tenant.steer(answer, {"t": "credit", "next_seq": 0, "limit_bytes": 0})
             await asyncio.sleep(0.1)
     assert answer.terminal["t"] == "interrupted"
-    assert answer.terminal["error"]["code"] == "deadline_exceeded"
+    # Whose clock is first, the gateway's or that of the caller, which waits for credit too.
+    assert answer.terminal["error"]["code"] in ("deadline_exceeded", "stream_stalled")
 
 
 async def test_both_doors_share_the_idempotency_keys(stack: Stack, tenant: PlainTenant) -> None:
