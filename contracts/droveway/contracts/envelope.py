@@ -38,7 +38,6 @@ AttemptId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 """128 bits that name one upstream attempt; the primary key of its row."""
 
 PREFIX = "droveway.v1"
-MAX_SUBJECT_BYTES = 256
 _TOKEN = re.compile(r"[a-z0-9_-]{1,64}")
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 

@@ -1,15 +1,10 @@
 """What a caller tells of one attempt: its router, and its door once the router is gone."""
 
-import logging
-
 from droveway.contracts import dispatch
 from droveway.contracts.envelope import encode
 from droveway.contracts.errors import Failure, failure
-from droveway.otel.logs import log_event
 from droveway.runtime.bus import Bus
-from droveway.runtime.errors import BusError
-
-log = logging.getLogger(__name__)
+from droveway.runtime.news import publish_news
 
 
 class News:
@@ -58,7 +53,7 @@ class News:
         self._tell(failed)
         self._failed = True
         if self._orphaned:
-            self._publish(self._answer_to, self._latest)
+            publish_news(self._bus, self._answer_to, self._latest)
 
     def orphaned(self) -> None:
         """The router is gone before commit: the attempt goes on, and its door is told."""
@@ -71,7 +66,7 @@ class News:
         A door asks before the first frame only: of an answer that is over it has nothing.
         """
         if self._failed:
-            self._publish(self._answer_to, self._latest)
+            publish_news(self._bus, self._answer_to, self._latest)
             return
         if self.over:
             unknown(self._bus, self._attempt_id, self._answer_to)
@@ -81,28 +76,19 @@ class News:
             attempt=self._attempt,
             caller=self._bus.instance,
         )
-        self._publish(self._answer_to, encode(running))
+        publish_news(self._bus, self._answer_to, encode(running))
 
     def repeat(self) -> None:
         """The router asks what became of it: its latest word was lost, or there is none newer."""
-        self._publish(self._reply, self._latest)
+        publish_news(self._bus, self._reply, self._latest)
 
     def _tell(self, news: dispatch.AttemptNews) -> None:
         self._latest = encode(news)
-        self._publish(self._reply, self._latest)
-
-    def _publish(self, subject: str, news: bytes) -> None:
-        try:
-            self._bus.publish(subject, news)
-        except BusError as error:
-            log_event(log, "news_unsent", level=logging.WARNING, reason=str(error))
+        publish_news(self._bus, self._reply, self._latest)
 
 
 def unknown(bus: Bus, attempt_id: bytes, answer_to: str) -> None:
     """Tells a router that this caller has no such attempt."""
     lost = failure("provider_no_response", "The caller doesn't know this attempt any more")
     failed = dispatch.AttemptFailed(attempt_id=attempt_id, caller=bus.instance, failure=lost)
-    try:
-        bus.publish(answer_to, encode(failed))
-    except BusError as error:
-        log_event(log, "news_unsent", level=logging.WARNING, reason=str(error))
+    publish_news(bus, answer_to, encode(failed))

@@ -11,7 +11,6 @@ from droveway.runtime.errors import SettingsError
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
-Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 S = TypeVar("S", bound=msgspec.Struct)
 

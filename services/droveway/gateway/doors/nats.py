@@ -6,7 +6,6 @@ subject outside of the key's own inboxes is never answered.
 
 import asyncio
 import logging
-import time
 from typing import NamedTuple
 
 from droveway.contracts import client
@@ -19,14 +18,15 @@ from droveway.gateway.doors.client_answer import ClientAnswer
 from droveway.gateway.doors.client_payload import read_body, read_flow, read_headers
 from droveway.gateway.doors.client_relays import ClientRelays
 from droveway.gateway.doors.key_rates import KeyRates
-from droveway.gateway.doors.key_shares import KeyShares, Overload
+from droveway.gateway.doors.key_shares import KeyShares
+from droveway.gateway.doors.overload import Overload
 from droveway.gateway.entrance import Entrance, by_nats
 from droveway.gateway.journal import Journal, Ledgers
 from droveway.gateway.pending import ClientGone
 from droveway.gateway.refusal import Refusal, refuse
-from droveway.otel.logs import log_event
 from droveway.runtime.bus import Bus, Subscription
 from droveway.runtime.consumer import Consumer
+from droveway.runtime.rare_log import RareLog
 
 log = logging.getLogger(__name__)
 
@@ -80,10 +80,12 @@ class NatsDoor:
         self._rates = rates
         self._shares = shares
         self._full = Overload(bus, "requests_refused_full")
+        self._refused_full = 0
         self._max_message_bytes = max_message_bytes
         self._subscription: Subscription | None = None
         self._unanswerable = 0
-        self._told_s = -TOLD_EVERY_S
+        expected = f"{client.inbox_prefix('<key id>')}.<1 to 3 tokens>"
+        self._strays = RareLog(log, "request_unanswerable", every_s=TOLD_EVERY_S, expected=expected)
 
     async def listen(self) -> None:
         """Takes control messages, then requests."""
@@ -101,7 +103,7 @@ class NatsDoor:
 
     def statistics(self) -> NatsDoorStatistics:
         """A snapshot for gauges."""
-        return NatsDoorStatistics(self._unanswerable, self._full.refused)
+        return NatsDoorStatistics(self._unanswerable, self._refused_full)
 
     def _on_request(self, payload: bytes, reply: str, subject: str, block: bytes | None) -> None:
         *_, key_id, operation = subject.split(".")
@@ -115,7 +117,9 @@ class NatsDoor:
         asked = _Asked(payload, reply, key_id, operation, block)
         if not self._consumer.start(self._serve_counted(asked)):
             self._shares.leave(key_id)
-            self._full.tell(key_id, payload, reply)
+            self._refused_full += 1
+            self._full.note(key_id)
+            self._full.tell(payload, reply)
 
     async def _serve_counted(self, asked: _Asked) -> None:
         try:
@@ -195,18 +199,7 @@ class NatsDoor:
 
     def _cannot_answer(self, key_id: str, reply: str) -> None:
         self._unanswerable += 1
-        now_s = time.monotonic()
-        if now_s - self._told_s >= TOLD_EVERY_S:
-            self._told_s = now_s
-            log_event(
-                log,
-                "request_unanswerable",
-                level=logging.WARNING,
-                key=key_id[:64],
-                reply=reply[:80],
-                expected=f"{client.inbox_prefix('<key id>')}.<1 to 3 tokens>",
-                so_far=self._unanswerable,
-            )
+        self._strays.warn(key=key_id[:64], reply=reply[:80], so_far=self._unanswerable)
 
 
 def _headers(block: bytes | None) -> tuple[RawHeaders, Refusal | None]:
