@@ -137,6 +137,7 @@ FULL: tuple[msgspec.Struct, ...] = (
     dispatch.AttemptFailed(
         attempt_id=ATTEMPT, caller=CALLER, failure=FAILURE, status=504, request_sent=True
     ),
+    dispatch.Running(attempt_id=ATTEMPT, attempt=2, caller=CALLER, committed=True),
     relay.Chunk(7, (b'{"a":1}', b'{"b":2}'), ORIGIN, 1),
     relay.Completed(8, USAGE, "stop", b'{"a":1}', ORIGIN, 1),
     relay.Interrupted(8, FAILURE, USAGE, 1),

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from droveway.contracts import dispatch
+from droveway.contracts import dispatch, inference, relay
 from droveway.contracts.config import Config
 from droveway.contracts.envelope import MALFORMED
 from tests.support.flows import ask, entries, eventually, numbered, route
@@ -24,6 +24,20 @@ def news(kind: type) -> Predicate:
     def matches(message: Message) -> bool:
         try:
             return isinstance(dispatch.news_decoder.decode(message.payload), kind)
+        except MALFORMED:
+            return False
+
+    return matches
+
+
+def to_door(kind: type) -> Predicate:
+    """Messages by which a router says this to a door."""
+
+    def matches(message: Message) -> bool:
+        if relay.is_frame(message.payload):
+            return False
+        try:
+            return isinstance(relay.news_decoder.decode(message.payload), kind)
         except MALFORMED:
             return False
 
@@ -96,3 +110,23 @@ async def test_a_commit_that_was_lost_costs_neither_the_stream_nor_a_second_call
             got = await ask(client, chat_body("numbered-100", stream=True))
             assert (got.said, got.done) == (numbered(100), True)
             assert len(entries(stack)) == 1, "none after commit"
+
+
+async def test_a_refusal_that_was_lost_is_heard_of_when_the_door_asks(
+    nats: NatsServer, tmp_path: Path
+) -> None:
+    async with NatsProxy.before(nats.url) as proxy:
+        lost = proxy.rule(to_door(inference.Refused), "up", drop=1.0)
+        environment = {"DROVEWAY_ROUTER_NATS_URL": proxy.url}
+        async with (
+            running_stack(nats, tmp_path, environment=environment) as stack,
+            stack.client() as client,
+        ):
+            began_s = time.monotonic()
+            asked = asyncio.ensure_future(ask(client, chat_body("fault-400")))
+            await eventually(lambda: lost.counts["dropped"] == 1)
+            lost.heal()
+            got = await asked
+            assert got.status == 400
+            assert time.monotonic() - began_s < 2.5
+            assert len(entries(stack)) == 1, "asked about, not asked anew"

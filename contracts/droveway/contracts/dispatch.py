@@ -97,14 +97,17 @@ class Committed(
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True, tag="attempt.running.v1", tag_field="t"):
-    """Caller to door: the router is gone before commit, and the caller goes on with its attempt.
+    """To a door: who is at work on its request, when the router has no part in it any more.
 
-    Its end, if it fails, is then told to the door as well, by `AttemptFailed`.
+    Said by the caller of an attempt whose router is gone before commit: its end, if it fails, is
+    then told to the door as well, by `AttemptFailed`. Said by a router that is asked about a
+    request which that caller has committed.
     """
 
     attempt_id: AttemptId
     attempt: int
     caller: Id
+    committed: bool = False
 
 
 AttemptNews = Started | Busy | AttemptFailed | Committed

@@ -129,9 +129,12 @@ class Cancel(msgspec.Struct, frozen=True, array_like=True, tag="cx"):
 
 
 class Inquiry(msgspec.Struct, frozen=True, array_like=True, tag="iq"):
-    """Router to caller: what became of the attempt? Its latest news goes to `answer_to` again."""
+    """What became of it? The latest news goes to `answer_to` again.
 
-    attempt_id: AttemptId
+    Asked of a caller it is about an attempt, asked of a router about a request.
+    """
+
+    about: AttemptId | RelayId
     answer_to: str
 
 

@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 _LATE_ACCEPT_S = 5.0
 """How long a request that was given up still listens for a router that accepts it."""
 
+INQUIRE_EVERY_S = 1.0
+"""Whoever has a request and says nothing of it is asked this often."""
+
 
 def _nothing() -> None:
     """What is called in place of ending a link that there isn't."""
@@ -60,6 +63,7 @@ class Ask:
         self._hub = hub
         self._routers = routers
         self._wake = wake
+        self._inquired_s = 0.0
         self._abandoned = ""
         self._closed = False
         self.inbox = bus.open_inbox(self._on_payload, self._on_nobody)
@@ -68,6 +72,13 @@ class Ask:
     def over(self) -> bool:
         """Whether it is known that nobody runs it by this publication."""
         return self.nobody or self.refused is not None or self.held is not None
+
+    @property
+    def left_to_caller(self) -> bool:
+        """Whether its router has no part in it any more: it is dead, or a caller has committed."""
+        return self.router_dead_s is not None or (
+            self.running is not None and self.running.committed
+        )
 
     @property
     def taken(self) -> bool:
@@ -82,11 +93,16 @@ class Ask:
             self._forget_caller()
             self._unlink_router = self._hub.link(router, self._on_router_dead, probe=probe)
 
-    def inquire(self) -> None:
-        """Asks the caller that goes on without a router what became of it."""
+    def inquire(self, now_s: float) -> None:
+        """Asks whoever has it what became of it, now and then: what they say may be lost."""
+        if now_s - self._inquired_s < INQUIRE_EVERY_S:
+            return
+        self._inquired_s = now_s
         if self.running is not None:
             inquiry = relay.Inquiry(self.running.attempt_id, self.inbox.subject)
             self._hub.send_control(self.running.caller, inquiry)
+        elif self.router and self.router_dead_s is None:
+            self._hub.send_control(self.router, relay.Inquiry(self.relay_id, self.inbox.subject))
 
     def abandon(self, reason: str) -> None:
         """Cancels wherever the request has got to; also a router that accepts it only later."""

@@ -22,7 +22,7 @@ from droveway.contracts.inference import (
     inference_subject,
 )
 from droveway.contracts.relay import HEARTBEAT_MS, PEER_PROBE_MS
-from droveway.gateway.ask import Ask
+from droveway.gateway.ask import INQUIRE_EVERY_S, Ask
 from droveway.gateway.live_routers import LiveRouters
 from droveway.otel.logs import log_event
 from droveway.runtime.bus import Bus
@@ -41,7 +41,8 @@ _UNANSWERED_ASKS = 4
 """Publications in a row without any answer; then there is no router that works."""
 _ACCEPT_WITHIN_S = ACCEPT_WITHIN_MS / 1000
 _LOOK_EVERY_S = 0.5
-_INQUIRE_EVERY_S = 2.0
+_SILENT_S = 1.0
+"""A router that has said nothing of a request for this long is asked about it."""
 _OF_THE_ROUTER = frozenset({"overloaded", "limiter_unavailable", "server_shutting_down"})
 """Refusals that say nothing of the request."""
 _BUSY_S = 0.1
@@ -202,14 +203,16 @@ class Asking:
 
     def _watch(self, holder: Ask, now_s: float) -> float:
         """A router has it: until the first frame it must be heard of."""
-        if holder.router_dead_s is not None:
-            return self._watch_orphan(holder, holder.router_dead_s, now_s)
+        if holder.left_to_caller:
+            return self._watch_orphan(holder, holder.router_dead_s or now_s, now_s)
         if not self._bus.hears_itself:
             return now_s + _LOOK_EVERY_S
+        if now_s - holder.heard_s > _SILENT_S:
+            holder.inquire(now_s)  # its last word may be lost
         heard_s = max(holder.heard_s, self._bus.hearing_since_s)
         silent_at_s = heard_s + ROUTER_SILENT_S
         if now_s < silent_at_s:
-            return silent_at_s
+            return min(silent_at_s, now_s + _SILENT_S)
         if now_s > silent_at_s + _BUSY_S:
             holder.heard_s = now_s - ROUTER_SILENT_S / 2  # as above
             return now_s + ROUTER_SILENT_S / 2
@@ -225,8 +228,8 @@ class Asking:
                 raise AskFailed(ended)
             return self._take_over(holder, now_s)
         if holder.running is not None:
-            holder.inquire()  # what it says once may be lost
-            return now_s + _INQUIRE_EVERY_S
+            holder.inquire(now_s)  # what it says once may be lost
+            return now_s + INQUIRE_EVERY_S
         if now_s < dead_s + ORPHAN_S:
             return dead_s + ORPHAN_S
         if not self._bus.hears_itself:

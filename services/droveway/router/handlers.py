@@ -23,7 +23,7 @@ from droveway.otel.setup import Telemetry
 from droveway.router.admission import admit
 from droveway.router.attempt import Attempt
 from droveway.router.outcome import last_word
-from droveway.router.owned import Owned, OwnedRequests
+from droveway.router.owned import DOORS, Owned, OwnedRequests
 from droveway.router.routes import Candidate, RoutingTable
 from droveway.router.settings import RouterSettings
 from droveway.runtime.bus import Bus
@@ -37,8 +37,6 @@ _NO_FAULT = frozenset({"cancelled", "held_elsewhere"})
 _UNSTARTED_ATTEMPTS = 4
 """Attempts that no caller began, since the one that got the call is frozen, say: nothing was spent,
 so they don't count. Further ones do."""
-DOORS = frozenset({"gateway", "jobs"})
-"""Services whose inboxes are answered."""
 
 
 class Router:
@@ -64,19 +62,19 @@ class Router:
         if owned is None:
             return
         journey = _Journey(request, owned, self._telemetry)
-        committed_by = ""
+        committed: dispatch.Running | None = None
         try:
-            committed_by = await self._serve(request, reply, owned, journey)
+            committed = await self._serve(request, reply, owned, journey)
         except asyncio.CancelledError:
             journey.outcome = "cancelled"
             if not owned.cancelled:
                 # An attempt under way outlives this process: its caller tells the door.
                 if owned.attempt is None or not owned.attempt.started:
                     stopped = failure("server_shutting_down", retry_after_ms=1_000)
-                    self._refuse(reply, journey, stopped)
+                    self._refuse(owned, journey, stopped)
                 raise
         finally:
-            self._owned.end(owned, committed_by)
+            self._owned.end(owned, committed)
             journey.record_span()
 
     def refuse_full(self, request: InferenceRequested, reply: str) -> None:
@@ -93,15 +91,15 @@ class Router:
 
     async def _serve(
         self, request: InferenceRequested, reply: str, owned: Owned, journey: "_Journey"
-    ) -> str:
-        """The caller that committed, or an empty string when the request was refused."""
+    ) -> dispatch.Running | None:
+        """Who has committed it; None when it was refused, or nothing is to be said of it."""
         assert self.table is not None
         deadline = Deadline.after_ms(request.remaining_ms)
         route = self.table.route(request.model)
         if route is None:
             text = f"The model `{request.model[:100]}` does not exist or you do not have access"
-            self._refuse(reply, journey, failure("model_not_found", text, param="model"))
-            return ""
+            self._refuse(owned, journey, failure("model_not_found", text, param="model"))
+            return None
         decision = await admit(
             self._bus,
             request,
@@ -111,11 +109,11 @@ class Router:
         )
         journey.admitted_ns = self._telemetry.clock.now_ns()
         if isinstance(decision, Denied):
-            self._refuse(reply, journey, decision.failure, decision.requests)
-            return ""
+            self._refuse(owned, journey, decision.failure, decision.requests)
+            return None
         if isinstance(decision, Held):
-            self._leave(reply, journey, decision)
-            return ""
+            self._leave(owned, journey, decision)
+            return None
         owned.accepted = Accepted(
             request_id=request.request_id, router=self._bus.instance, requests=decision.requests
         )
@@ -127,7 +125,7 @@ class Router:
         while candidates and started < limit and owned.attempts < limit + _UNSTARTED_ATTEMPTS:
             if self._owned.lapsed or owned.lapsed:
                 journey.outcome = "lost"  # and nothing is said: another router may have it by now
-                return ""
+                return None
             if deadline.passed:
                 failures.append(failure("deadline_exceeded"))
                 break
@@ -137,15 +135,20 @@ class Router:
             if isinstance(news, dispatch.Committed):
                 self._owned.counts["committed"] += 1
                 journey.outcome = "committed"
-                return news.caller
+                return dispatch.Running(
+                    attempt_id=news.attempt_id,
+                    attempt=owned.attempts,
+                    caller=news.caller,
+                    committed=True,
+                )
             failures.append(_failure_of(news))
             started += owned.attempt is None or bool(owned.attempt.caller)
             if not failures[-1].elsewhere:
                 break
             if owned.attempt is not None and owned.attempt.lost:
                 candidates.appendleft(candidate)  # another caller may reach the same target
-        self._refuse(reply, journey, last_word(failures, journey.tried), decision.requests)
-        return ""
+        self._refuse(owned, journey, last_word(failures, journey.tried), decision.requests)
+        return None
 
     async def _try(
         self,
@@ -202,7 +205,7 @@ class Router:
             )
         return news
 
-    def _leave(self, reply: str, journey: "_Journey", held: Held) -> None:
+    def _leave(self, owned: Owned, journey: "_Journey", held: Held) -> None:
         """Another router has it; the door is told which one, and finds out how that one is."""
         journey.outcome = "held_elsewhere"
         news = inference.Held(
@@ -211,11 +214,11 @@ class Router:
             holder=held.router,
             ask=held.ask,
         )
-        self._owned.say(reply, news)
+        self._owned.finish(owned, news)
 
     def _refuse(
         self,
-        reply: str,
+        owned: Owned,
         journey: "_Journey",
         occurrence: Failure,
         requests: Window | None = None,
@@ -229,7 +232,7 @@ class Router:
             tried=tuple(journey.tried),
             requests=requests,
         )
-        self._owned.say(reply, refused)
+        self._owned.finish(owned, refused)
 
 
 def _failure_of(news: dispatch.AttemptNews) -> Failure:

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from droveway.contracts.envelope import encode
+from droveway.contracts.dispatch import Running
+from droveway.contracts.envelope import encode, is_inbox_of
 from droveway.contracts.inference import (
     WAITING_EVERY_MS,
     Accepted,
@@ -24,7 +25,7 @@ from droveway.contracts.relay import Cancel
 from droveway.otel.logs import log_event
 from droveway.router.attempt import Attempt
 from droveway.runtime.bus import Bus
-from droveway.runtime.errors import BusError
+from droveway.runtime.news import publish_news
 from droveway.runtime.relay import RelayHub
 from droveway.runtime.stall import StallGuard
 
@@ -37,6 +38,8 @@ STALE_S = 1.0
 """A door that hears nothing has asked twice and given up by then."""
 REMEMBERED = 4_096
 """Ended requests that are still known: for a cancel that crossed the commit, and for repeats."""
+DOORS = frozenset({"gateway", "jobs"})
+"""Services whose inboxes are answered."""
 
 
 class OwnedStatistics(NamedTuple):
@@ -56,6 +59,14 @@ class OwnedStatistics(NamedTuple):
     """Dropped since they had come while this process stood still."""
 
 
+class _Ended(NamedTuple):
+    """What is left of a request that this router is done with."""
+
+    committed_by: str
+    last_word: bytes
+    """Encoded; empty for one that was cancelled or lost."""
+
+
 class Owned:
     """One request in this router's hands."""
 
@@ -68,6 +79,7 @@ class Owned:
         self.accepted: Accepted | None = None
         self.attempt: Attempt | None = None
         self.attempts = 0
+        self.last_word: msgspec.Struct | None = None
         self.cancelled = False
         self.lapsed = False
         """Another router may have it by now: an attempt under way goes on, no other is made."""
@@ -94,11 +106,11 @@ class OwnedRequests:
         self._bus = bus
         self._owned: dict[bytes, Owned] = {}
         self._by_request: dict[str, Owned] = {}
-        self._ended: OrderedDict[bytes, str] = OrderedDict()
-        """Requests that this router is done with, and the caller that committed, if one did."""
+        self._ended: OrderedDict[bytes, _Ended] = OrderedDict()
+        """Requests that this router is done with."""
         self._signed_s = time.monotonic()
         self.stall = StallGuard(STALE_S)
-        self.hub: RelayHub = RelayHub(bus, self.cancel)
+        self.hub: RelayHub = RelayHub(bus, self.cancel, self._on_inquiry)
         self.counts = {
             "accepted": 0, "repeated": 0, "committed": 0, "refused": 0, "tried": 0, "lost": 0,
             "misaddressed": 0,
@@ -125,12 +137,20 @@ class OwnedRequests:
         self.counts["accepted"] += 1
         return owned
 
-    def end(self, owned: Owned, committed_by: str) -> None:
+    def finish(self, owned: Owned, news: msgspec.Struct) -> None:
+        """Tells the door the last that this router says of a request, now and when it asks."""
+        owned.last_word = news
+        self.say(owned.reply, news)
+
+    def end(self, owned: Owned, committed: Running | None) -> None:
         """Gives a request up; a caller that committed can still be told of a cancel."""
         self._owned.pop(owned.relay_id, None)
         if self._by_request.get(owned.request_id) is owned:
             del self._by_request[owned.request_id]
-        self._ended[owned.relay_id] = committed_by
+        last_word = committed or owned.last_word
+        self._ended[owned.relay_id] = _Ended(
+            committed.caller if committed else "", encode(last_word) if last_word else b""
+        )
         if len(self._ended) > REMEMBERED:
             self._ended.popitem(last=False)
 
@@ -139,15 +159,12 @@ class OwnedRequests:
         owned = self._owned.get(relay_id)
         if owned is not None:
             owned.cancel(reason)
-        elif caller := self._ended.get(relay_id):
-            self.hub.send_control(caller, Cancel(relay_id, reason))
+        elif (ended := self._ended.get(relay_id)) and ended.committed_by:
+            self.hub.send_control(ended.committed_by, Cancel(relay_id, reason))
 
     def say(self, reply: str, news: msgspec.Struct) -> None:
         """Tells a door; when the broker is away the door's own clock decides."""
-        try:
-            self._bus.publish(reply, encode(news))
-        except BusError as error:
-            log_event(log, "news_unsent", level=logging.WARNING, reason=str(error))
+        publish_news(self._bus, reply, encode(news))
 
     @property
     def lapsed(self) -> bool:
@@ -176,6 +193,17 @@ class OwnedRequests:
     def statistics(self) -> OwnedStatistics:
         """A snapshot for gauges."""
         return OwnedStatistics(in_flight=len(self._owned), stale=self.stall.dropped, **self.counts)
+
+    def _on_inquiry(self, relay_id: bytes, answer_to: str) -> None:
+        """A door has heard nothing of a request for long: what was said of it may be lost."""
+        if not is_inbox_of(answer_to, DOORS):
+            self.counts["misaddressed"] += 1
+        elif (owned := self._owned.get(relay_id)) is not None:
+            if owned.accepted is not None:
+                self.say(answer_to, owned.accepted)
+            self.wait(owned)
+        elif (ended := self._ended.get(relay_id)) is not None and ended.last_word:
+            publish_news(self._bus, answer_to, ended.last_word)
 
     def _repeat(self, known: Owned, request: InferenceRequested, reply: str) -> None:
         """A door asks again for what is owned here: it hears so, on either of its inboxes."""

@@ -191,7 +191,7 @@ class RelayHub:
                     self._answer_probe(message.peer, reply)
             case relay.Inquiry():
                 if self._on_inquiry is not None:
-                    self._on_inquiry(message.attempt_id, message.answer_to)
+                    self._on_inquiry(message.about, message.answer_to)
             case relay.Pull():
                 self._bodies.on_pull(message)
             case relay.Taken():
