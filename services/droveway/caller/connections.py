@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.streams import EmptyStreamReader, StreamReader
 
 from droveway.caller.phases import Phase, Phases, PhaseTimer
 from droveway.caller.upstream_errors import BadResponse, Stage, UpstreamError, from_foreign
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from aiohttp.client_reqrep import ConnectionKey
     from aiohttp.connector import Connection
     from aiohttp.http import RawResponseMessage
-    from aiohttp.streams import StreamReader
     from aiohttp.tracing import Trace
 
 
@@ -84,6 +84,8 @@ class Exchange:
             self._cut()
         if self.response is not None:
             self.response.close()
+            _let_go(self.response)
+        self.response = self._transport = None
 
     def _expire(self) -> None:
         """A phase is over: wake the body's reader, or by the lost connection the head's."""
@@ -94,6 +96,21 @@ class Exchange:
     def _cut(self) -> None:
         if self._transport is not None:
             self._transport.abort()
+
+
+def _let_go(response: aiohttp.ClientResponse) -> None:
+    """Breaks the circles that aiohttp leaves of a call that was cut, so that it is freed at once.
+
+    Else each waits for a full collection, which is rare, and memory seems to grow.
+    """
+    content: StreamReader | None = response.content
+    if content is None or isinstance(content, EmptyStreamReader):
+        return  # there is no body to hold anything
+    content._eof_callbacks.clear()  # noqa: SLF001 - the response, which holds the content
+    error: BaseException | None = content.exception()
+    while error is not None:
+        error.__traceback__ = None  # frames that hold the content and the connection
+        error = error.__cause__ or error.__context__
 
 
 CURRENT: ContextVar[Exchange] = ContextVar("droveway_upstream_exchange")

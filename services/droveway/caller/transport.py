@@ -152,7 +152,8 @@ class UpstreamTransport:
         exchange = Exchange(self._loop, phases, stale_is_unsent=self._settings.stale_is_unsent)
         try:
             await self._exchange(exchange, method, path, headers, body)
-            yield UpstreamResponse(exchange, self._settings.head)
+            async with contextlib.aclosing(UpstreamResponse(exchange, self._settings.head)) as it:
+                yield it
         finally:
             exchange.close()
             self._in_use -= 1

@@ -58,6 +58,7 @@ class UpstreamResponse:
         try:
             data = await self._content.readany()
         except FOREIGN as error:
+            error.__traceback__ = None  # its frames hold the future that holds it
             return self._rest_before(self._exchange.failure(error))
         finally:
             timer.rest()
@@ -93,10 +94,12 @@ class UpstreamResponse:
         self._exchange.timer.first_token_seen()
 
     async def aclose(self) -> None:
-        """End the call now; a body that is not finished costs its connection."""
-        if self._failure is None:
-            explanation = "this side has ended the call"
-            self._failure = BodyCut("left", explanation, request_sent=True)
+        """End the call now; a body that is not finished costs its connection.
+
+        Whatever failed it is let go of: its frames hold this answer, a circle that would wait for a
+        full collection.
+        """
+        self._failure = BodyCut("left", "this side has ended the call", request_sent=True)
         self._exchange.close()
 
     def _rest_before(self, failure: UpstreamError) -> bytes:
@@ -104,8 +107,11 @@ class UpstreamResponse:
         self._failure = failure
         # aiohttp's public reads raise at once and would lose what it holds.
         rest = self._content._read_nowait(-1)  # noqa: SLF001
-        if not rest:
-            raise failure
+        try:
+            if not rest:
+                raise failure
+        finally:
+            del failure  # else its own frames hold it
         return rest
 
 

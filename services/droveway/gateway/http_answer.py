@@ -56,9 +56,26 @@ class AnswerTransport(asyncio.Transport):
         self.release()
         self._finish()
 
+    def detach(self) -> None:
+        """The connection is lost: lets go of it, so that both are freed at once."""
+        self._write, self._finish, self._is_closing = _drop, _nothing, _yes
+
     def is_closing(self) -> bool:
         """Whether the connection is going or gone."""
         return self._is_closing()
+
+
+def _drop(_data: bytes) -> None:
+    """Where bytes go that nobody is there for."""
+
+
+def _nothing() -> None:
+    """What is left to finish of a connection that is lost."""
+
+
+def _yes() -> bool:
+    """A lost connection is closing."""
+    return True
 
 
 class Answer(RequestResponseCycle):

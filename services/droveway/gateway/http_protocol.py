@@ -41,6 +41,12 @@ class GatewayProtocol(BoundedConnection):
             self._write, self._finish, lambda: self.transport.is_closing()
         )
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give everything back, and let go of what refers back to this connection."""
+        super().connection_lost(exc)
+        self._answer_transport.detach()
+        self.cycle = None  # type: ignore[assignment]
+
     def data_received(self, data: bytes) -> None:
         """Take bytes as they come, in pieces of any size."""
         if self.phase is Phase.LINGERING:

@@ -101,19 +101,6 @@ class Bus:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[bytes] = loop.create_future()
 
-        alarm: asyncio.TimerHandle
-
-        def late(due_s: float) -> None:
-            nonlocal alarm
-            if future.done():
-                return
-            now_s = loop.time()
-            if now_s - due_s > timeout_s / 4:
-                # This loop was busy for so long that the answer may lie unread: it gets its time.
-                alarm = loop.call_later(timeout_s, late, now_s + timeout_s)
-                return
-            future.set_exception(NoAnswer(f"no answer on {subject} within {timeout_s} s"))
-
         def answer(data: bytes) -> None:
             if not future.done():
                 future.set_result(data)
@@ -124,7 +111,7 @@ class Bus:
 
         inbox = self.open_inbox(answer, nobody)
         self._waiting.add(future)
-        alarm = loop.call_later(timeout_s, late, loop.time() + timeout_s)
+        alarm = _Alarm(future, timeout_s, f"no answer on {subject} within {timeout_s} s")
         try:
             self._client.publish_now(subject, payload, inbox.subject, headers)
             return await future
@@ -265,3 +252,31 @@ class Bus:
         subscription = Subscription(self._client, sid, subject, queue, meter)
         self._subscriptions.append(subscription)
         return subscription
+
+
+class _Alarm:
+    """Fails a question that isn't answered in time; refers to nothing once it is cancelled."""
+
+    def __init__(self, future: "asyncio.Future[bytes]", timeout_s: float, text: str) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._future = future
+        self._timeout_s = timeout_s
+        self._text = text
+        self._arm()
+
+    def cancel(self) -> None:
+        """The question is over."""
+        self._handle.cancel()
+        del self._handle
+
+    def _arm(self) -> None:
+        self._due_s = self._loop.time() + self._timeout_s
+        self._handle = self._loop.call_at(self._due_s, self._ring)
+
+    def _ring(self) -> None:
+        if self._future.done():
+            return
+        if self._loop.time() - self._due_s > self._timeout_s / 4:
+            self._arm()  # the loop was busy for so long that the answer may lie unread
+            return
+        self._future.set_exception(NoAnswer(self._text))
