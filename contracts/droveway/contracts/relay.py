@@ -46,6 +46,8 @@ class Usage(msgspec.Struct, frozen=True, array_like=True):
     reasoning_tokens: int = 0
     estimated: bool = False
     """Counted by us since the provider told nothing."""
+    cache_write_1h_tokens: int = 0
+    """Of the written ones, those that are kept for an hour."""
 
 
 class Origin(msgspec.Struct, frozen=True, array_like=True):
