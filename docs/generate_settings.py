@@ -17,9 +17,11 @@ from droveway.caller.settings import CallerSettings
 from droveway.caller.sse_parser import SseCaps
 from droveway.caller.transport import TransportSettings
 from droveway.caller.upstream_response import HeadCaps
+from droveway.cli.local_model import LocalModelSettings
 from droveway.cli.nats_config import NatsServerSettings
 from droveway.cli.setup import SetupSettings
 from droveway.contracts import config
+from droveway.dialects.chat_caps import ChatCaps
 from droveway.gateway.http_limits import HttpLimits
 from droveway.gateway.json_caps import JsonCaps
 from droveway.gateway.settings import GatewaySettings
@@ -62,6 +64,12 @@ OTHERS: tuple[tuple[str, str, str, Kind], ...] = (
         NatsServerSettings,
     ),
     ("Simulator", "DROVEWAY_SIMULATOR_", "Read by `droveway simulator`.", SimulatorSettings),
+    (
+        "Local model",
+        "DROVEWAY_LOCAL_MODEL_",
+        "Read by `droveway local-model` and `droveway up --local-model`.",
+        LocalModelSettings,
+    ),
 )
 FILE: tuple[Kind, ...] = (
     config.Config,
@@ -75,10 +83,12 @@ FILE: tuple[Kind, ...] = (
     config.Key,
     config.Limit,
     config.Cors,
+    config.Model,
 )
 FIXED: tuple[tuple[str, Kind, Kind | None], ...] = (
     ("The HTTP edge of the gateway", HttpLimits, GatewaySettings),
     ("A request's JSON", JsonCaps, None),
+    ("A chat completion request", ChatCaps, None),
     ("A call to a provider, by phase", Phases, None),
     ("The connections to one provider", TransportSettings, None),
     ("The head of a provider's answer", HeadCaps, None),
@@ -90,6 +100,7 @@ FIXED: tuple[tuple[str, Kind, Kind | None], ...] = (
 _TOLD = {
     "HttpLimits": {"drain_s"},
     "JsonCaps": set(),
+    "ChatCaps": set(),
     "Phases": {"connect_s", "write_s", "first_byte_s", "first_token_s", "idle_s", "total_s"},
     "TransportSettings": {
         *("base_url", "allow_http", "ca_file", "max_connections", "max_idle_connections", "head"),

@@ -8,11 +8,12 @@ from droveway.contracts.envelope import new_attempt_id, new_request_id
 from droveway.contracts.errors import failure
 from droveway.contracts.inference import Body
 from droveway.contracts.relay import Usage
+from droveway.dialects.events import Begun, Text
 from droveway.otel.context import format_traceparent, new_trace, parse_traceparent
 from droveway.otel.setup import TelemetrySettings, install
 from tests.support.otlp import OtlpReceiver
 
-CHUNK = b'{"id":"c1","model":"served","choices":[{"index":0,"delta":{"content":"12345678"}}]}'
+CHUNK = [Begun("c1", "served"), Text("12345678")]
 
 
 def _call(ratio: float = 0.0) -> CallRouted:
@@ -70,7 +71,7 @@ def test_a_row_leaves_out_what_was_not_reached() -> None:
 
 def test_a_row_names_target_span_and_origin() -> None:
     record = _record()
-    record.facts.read_event(CHUNK)
+    record.facts.take(CHUNK)
     row, origin = record.row(), record.origin()
     parent = parse_traceparent(record.call.traceparent)
     span = parse_traceparent(row.traceparent)
@@ -86,7 +87,7 @@ def test_a_row_names_target_span_and_origin() -> None:
 def test_a_cut_answer_is_estimated_from_what_was_seen() -> None:
     record = _record()
     record.input_estimate_tokens = 40
-    record.facts.read_event(CHUNK)
+    record.facts.take(CHUNK)
     assert record.row().usage == Usage(40, 2, estimated=True)
 
 

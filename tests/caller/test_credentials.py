@@ -10,6 +10,7 @@ from droveway.runtime.errors import SettingsError
 
 PROVIDER = Provider(id="openai", base_url="https://api.openai.test/v1")
 KEY = "sk-canary-1"
+BEARER = (b"authorization", b"Bearer sk-canary-1")
 
 
 def _resolve(reference: str, environment: dict[str, str] | None = None) -> Secret:
@@ -17,14 +18,14 @@ def _resolve(reference: str, environment: dict[str, str] | None = None) -> Secre
 
 
 def test_a_key_comes_from_the_environment() -> None:
-    assert _resolve("${OPENAI_API_KEY}", {"OPENAI_API_KEY": KEY}).bearer() == b"Bearer sk-canary-1"
+    assert _resolve("${OPENAI_API_KEY}", {"OPENAI_API_KEY": KEY}).header("bearer") == BEARER
 
 
 @pytest.mark.parametrize("text", [KEY, KEY + "\n", f"  {KEY}\r\n"])
 def test_a_key_comes_from_a_file_without_its_line_end(tmp_path: Path, text: str) -> None:
     file = tmp_path / "key"
     file.write_text(text)
-    assert _resolve(f"file:{file}").bearer() == b"Bearer sk-canary-1"
+    assert _resolve(f"file:{file}").header("bearer") == BEARER
 
 
 def test_no_reference_is_no_key() -> None:

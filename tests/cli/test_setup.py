@@ -9,7 +9,7 @@ from droveway.runtime.errors import SettingsError
 from tests.support.nats import NatsServer, serving
 
 DEFAULT = SetupSettings()
-NAMES = ["stream USAGE", "consumer USAGE/metrics", "bucket idempotency"]
+NAMES = ["stream USAGE", "consumer USAGE/metrics", "bucket idempotency", "bucket responses"]
 
 
 @pytest.fixture
@@ -27,17 +27,22 @@ async def actions(
 
 
 async def test_what_is_missing_is_made_once(empty: NatsServer) -> None:
-    assert await actions(empty, dry_run=True) == ["created"] * 3
-    assert await actions(empty) == ["created"] * 3
-    assert await actions(empty) == ["unchanged"] * 3
+    assert await actions(empty, dry_run=True) == ["created"] * 4
+    assert await actions(empty) == ["created"] * 4
+    assert await actions(empty) == ["unchanged"] * 4
 
 
 async def test_what_differs_is_updated(empty: NatsServer) -> None:
     await actions(empty)
     larger = SetupSettings(usage_max_bytes=1_500_000_000, max_ack_pending=99)
-    assert await actions(empty, larger, dry_run=True) == ["updated", "updated", "unchanged"]
-    assert await actions(empty, larger) == ["updated", "updated", "unchanged"]
-    assert await actions(empty, larger) == ["unchanged"] * 3
+    assert await actions(empty, larger, dry_run=True) == [
+        "updated",
+        "updated",
+        "unchanged",
+        "unchanged",
+    ]
+    assert await actions(empty, larger) == ["updated", "updated", "unchanged", "unchanged"]
+    assert await actions(empty, larger) == ["unchanged"] * 4
 
 
 async def test_more_than_the_server_may_store_is_refused(empty: NatsServer) -> None:

@@ -117,8 +117,12 @@ _change = msgspec.structs.replace
 FULL: tuple[msgspec.Struct, ...] = (
     _change(
         _REQUESTED, include_usage=True, body=PULLED, input_estimate_tokens=9, max_output_tokens=100,
-        needs=inference.Needs(tools=True, images=True, json_schema=True, prefill=True),
-        attempts_left=2, ask=3, instead_of=OTHER_ROUTER,
+        needs=inference.Needs(
+            tools=True, images=True, json_schema=True, prefill=True, audio=True, files=True,
+            logprobs=True, choices=True, embeddings=True,
+        ),
+        attempts_left=2, ask=3, instead_of=OTHER_ROUTER, api_version="2026-10-21",
+        api_features="context-1m-2025-08-07",
     ),
     inference.Accepted(request_id=REQUEST, router=ROUTER, requests=WINDOW),
     inference.Waiting(request_id=REQUEST, router=ROUTER, attempt=2),
@@ -132,7 +136,7 @@ FULL: tuple[msgspec.Struct, ...] = (
     admission.Denied(request_id=REQUEST, failure=FAILURE, requests=WINDOW),
     _change(
         _ROUTED, attempt=2, include_usage=True, body=PULLED, received_ns=NS, admitted_ns=NS + 1,
-        routed_ns=NS + 2,
+        routed_ns=NS + 2, api_version="2026-10-21", api_features="context-1m-2025-08-07",
     ),
     dispatch.AttemptFailed(
         attempt_id=ATTEMPT, caller=CALLER, failure=FAILURE, status=504, request_sent=True

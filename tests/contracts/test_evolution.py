@@ -114,6 +114,6 @@ def test_another_tag_is_refused(message: msgspec.Struct) -> None:
 
 
 def test_needs_that_an_old_router_does_not_know_are_dropped() -> None:
-    assert msgspec.msgpack.decode(packed({"tools": True, "audio": True}), type=Needs) == Needs(
+    assert msgspec.msgpack.decode(packed({"tools": True, "video": True}), type=Needs) == Needs(
         tools=True
     )

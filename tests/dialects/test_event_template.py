@@ -3,38 +3,37 @@
 import json
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from droveway.contracts.envelope import MALFORMED
+from droveway.dialects.chat_stream import ChatStream
 from droveway.dialects.event_template import template
-from droveway.dialects.openai_chat import AnswerFacts, EventFacts, without_usage
+from droveway.dialects.events import Context, InBandError
+from droveway.dialects.openai_chat import without_usage
 
-MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-CONTENT = EventFacts(True, False, None, False)
+CONTEXT = Context(response_id="0" * 32, created_s=1, model="m")
 
 
 class Reader:
     """Reads a stream's events as a caller does; `decodes_all` makes it the reference."""
 
     def __init__(self, *, include_usage: bool, decodes_all: bool) -> None:
-        self.facts = AnswerFacts()
+        self.stream = ChatStream(CONTEXT._replace(include_usage=include_usage))
+        self.facts = self.stream.facts
         self.alike = 0
-        self._include_usage = include_usage
-        self._decodes_all = decodes_all
+        if decodes_all:
+            self.stream._templates_left = 0
 
-    def read(self, data: bytes) -> tuple[EventFacts | None, bytes]:
-        if not self._decodes_all:
-            shown = self.facts.read_alike(data, include_usage=self._include_usage)
-            if shown:
-                self.alike += 1
-                return CONTENT, shown
+    def read(self, data: bytes) -> tuple[bool | None, list[bytes]]:
+        events: list[bytes] = []
         try:
-            facts = self.facts.read_event(data)
-            return facts, data if self._include_usage else without_usage(data)
-        except MALFORMED:
-            return None, b""
+            has_content = self.stream.take(data, events)
+        except (*MALFORMED, InBandError):
+            return None, []
+        self.alike = self.stream.undecoded
+        return has_content, events
 
     def state(self) -> tuple[object, ...]:
         facts = self.facts

@@ -3,14 +3,18 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from droveway.contracts.envelope import encode
 from droveway.contracts.relay import Completed, Usage
-from droveway.dialects import openai_chat
-from droveway.dialects.openai_chat import AnswerFacts, upstream_body, without_usage
+from droveway.dialects import openai_chat, openai_chunk
+from droveway.dialects.chat_facts import ChatFacts
+from droveway.dialects.chat_stream import ChatStream
+from droveway.dialects.events import Context, InBandError
+from droveway.dialects.openai_chat import upstream_fields, without_usage
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),
@@ -84,6 +88,19 @@ def test_all_other_fields_arrive_as_they_were(fields: dict[str, Any]) -> None:
 # Downwards: events
 
 
+def _read(facts: ChatFacts, event: bytes) -> bool:
+    return facts.read(openai_chunk.decode(event))
+
+
+def upstream_body(body: bytes, model: str, *, stream: bool) -> bytes:
+    return msgspec.json.encode(upstream_fields(body, model, stream=stream))
+
+
+def _stream(*, include_usage: bool = False) -> ChatStream:
+    context = Context(response_id="0" * 32, created_s=7, model="asked")
+    return ChatStream(context._replace(include_usage=include_usage))
+
+
 def _chunk(*choices: dict[str, Any], **fields: Any) -> bytes:
     return json.dumps({"id": "c1", "model": "m1", "choices": list(choices), **fields}).encode()
 
@@ -119,9 +136,7 @@ CONTENT: list[tuple[bytes, bool]] = [
 
 @pytest.mark.parametrize(("event", "has_content"), CONTENT)
 def test_an_event_bears_content_or_not(event: bytes, has_content: bool) -> None:
-    facts = AnswerFacts().read_event(event)
-    assert facts.has_content is has_content
-    assert facts.failure is None
+    assert _read(ChatFacts(), event) is has_content
 
 
 @pytest.mark.parametrize(
@@ -129,7 +144,7 @@ def test_an_event_bears_content_or_not(event: bytes, has_content: bool) -> None:
 )
 def test_what_is_no_chunk_is_malformed(event: bytes) -> None:
     with pytest.raises((ValueError, UnicodeDecodeError)):
-        AnswerFacts().read_event(event)
+        _read(ChatFacts(), event)
 
 
 @pytest.mark.parametrize(
@@ -142,71 +157,52 @@ def test_what_is_no_chunk_is_malformed(event: bytes) -> None:
     ],
 )
 def test_an_error_in_band_is_a_failure(event: bytes, words: str) -> None:
-    found = AnswerFacts().read_event(event).failure
-    assert found is not None
+    with pytest.raises(InBandError) as told:
+        _stream().take(event, [])
+    found = told.value.failure
     assert found.code == "provider_unavailable"
     assert words in found.message or "reported" not in found.message
 
 
-def test_usage_alone_is_told_apart_from_usage_beside_choices() -> None:
-    facts = AnswerFacts()
-    usage = {"prompt_tokens": 3, "completion_tokens": 2}
-    assert facts.read_event(_chunk(usage=usage)).only_usage
-    assert not facts.read_event(_chunk(_choice(content="a"), usage=usage)).only_usage
-    assert facts.usage == Usage(3, 2)
-
-
 def test_all_choices_must_finish() -> None:
-    facts = AnswerFacts()
+    facts = ChatFacts()
     assert not facts.finished
-    facts.read_event(_chunk(_choice(0, content="a"), _choice(1, content="b")))
-    facts.read_event(_chunk(_choice(0, "stop")))
+    _read(facts, _chunk(_choice(0, content="a"), _choice(1, content="b")))
+    _read(facts, _chunk(_choice(0, "stop")))
     assert not facts.finished
-    facts.read_event(_chunk(_choice(1, "length")))
+    _read(facts, _chunk(_choice(1, "length")))
     assert facts.finished
     assert (facts.finish_reason, facts.finish_reasons) == ("stop", ["stop", "length"])
 
 
 def test_fewer_choices_than_asked_for_are_not_the_whole_answer() -> None:
-    facts = AnswerFacts()
+    facts = ChatFacts()
     facts.expected_choices = openai_chat.choices_asked(b'{"n": 2}')
-    facts.read_event(_chunk(_choice(0, "stop", content="a")))
+    _read(facts, _chunk(_choice(0, "stop", content="a")))
     assert facts.finished
     assert not facts.whole
-    facts.read_event(_chunk(_choice(1, "stop", content="b")))
+    _read(facts, _chunk(_choice(1, "stop", content="b")))
     assert facts.whole
 
 
 def test_a_number_of_tokens_beyond_the_wire_is_bounded() -> None:
-    facts = AnswerFacts()
-    facts.read_event(_chunk(usage={"prompt_tokens": 10**23, "completion_tokens": -1}))
+    facts = ChatFacts()
+    _read(facts, _chunk(usage={"prompt_tokens": 10**23, "completion_tokens": -1}))
     assert facts.usage == Usage(2**53, 0)
     assert encode(Completed(0, facts.usage))
 
 
 def test_a_choice_that_begins_after_another_has_finished_is_waited_for() -> None:
-    facts = AnswerFacts()
-    facts.read_event(_chunk(_choice(0, "stop")))
-    facts.read_event(_chunk(_choice(1, content="b")))
+    facts = ChatFacts()
+    _read(facts, _chunk(_choice(0, "stop")))
+    _read(facts, _chunk(_choice(1, content="b")))
     assert not facts.finished
 
 
-def test_a_repeated_finish_says_nothing_and_changes_nothing() -> None:
-    facts = AnswerFacts()
-    facts.read_event(_chunk(_choice(0, content="a")))
-    assert not facts.read_event(_chunk(_choice(0, "stop"))).says_nothing
-    assert facts.read_event(_chunk(_choice(0, "length"))).says_nothing
-    assert facts.finish_reason == "stop"
-    late_note = _chunk({"index": 0, "delta": {}, "content_filter_results": {}})
-    assert not facts.read_event(late_note).says_nothing
-    last = _chunk(_choice(0, "stop"), usage={"prompt_tokens": 1})
-    assert not facts.read_event(last).says_nothing
-
-
 def test_names_of_the_answer_are_noted() -> None:
-    facts = AnswerFacts()
-    facts.read_event(_chunk(_choice(content="a")))
-    facts.read_event(b'{"choices":[],"model":"","id":""}')
+    facts = ChatFacts()
+    _read(facts, _chunk(_choice(content="a")))
+    _read(facts, b'{"choices":[],"model":"","id":""}')
     assert (facts.model, facts.response_id) == ("m1", "c1")
 
 
@@ -257,16 +253,16 @@ def test_usage_is_taken_out_where_it_stands_and_nowhere_else(event: bytes, seen:
     ],
 )
 def test_usage_is_read_in_all_its_spellings(usage: dict[str, Any], expected: Usage) -> None:
-    facts = AnswerFacts()
-    facts.read_event(_chunk(usage=usage))
+    facts = ChatFacts()
+    _read(facts, _chunk(usage=usage))
     assert facts.settle(1_000) == expected
 
 
 def test_tokens_are_estimated_only_where_nothing_was_told() -> None:
-    silent = AnswerFacts()
+    silent = ChatFacts()
     assert silent.settle(50) == Usage(estimated=True)
-    cut = AnswerFacts()
-    cut.read_event(_chunk(_choice(content="twelve chars")))
+    cut = ChatFacts()
+    _read(cut, _chunk(_choice(content="twelve chars")))
     assert cut.settle(50) == Usage(50, 3, estimated=True)
 
 
@@ -289,7 +285,7 @@ def _body(**fields: Any) -> bytes:
     ],
 )
 def test_whole_answers_are_taken(body: bytes) -> None:
-    assert AnswerFacts().read_body(body) is None
+    assert ChatFacts().read_body(body) is None
 
 
 @pytest.mark.parametrize(
@@ -309,7 +305,7 @@ def test_whole_answers_are_taken(body: bytes) -> None:
     ],
 )
 def test_what_is_no_whole_answer_is_refused(body: bytes, code: str) -> None:
-    found = AnswerFacts().read_body(body)
+    found = ChatFacts().read_body(body)
     assert found is not None
     assert found.code == code
 

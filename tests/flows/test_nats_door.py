@@ -441,7 +441,7 @@ async def test_another_flow_is_refused(tenant: PlainTenant, flow: str) -> None:
 
 
 async def test_an_unknown_operation_is_a_404(tenant: PlainTenant) -> None:
-    subject = f"{PREFIX}.request.{tenant.key_id}.embeddings"
+    subject = f"{PREFIX}.request.{tenant.key_id}.images"
     answer = await tenant.connection.request(subject, b"{}", timeout=5)
     refused = json.loads(answer.data)
     assert (refused["status"], refused["error"]["code"]) == (404, "unknown_url")

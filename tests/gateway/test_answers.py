@@ -4,7 +4,7 @@ import pytest
 
 from droveway.contracts.errors import CATALOGUE, ErrorCode, Failure, failure
 from droveway.contracts.inference import TriedTarget, Window
-from droveway.gateway.answers import duration, error_body, error_headers, start, window_headers
+from droveway.gateway.answers import duration, error_body, error_headers, window_headers, with_base
 
 
 @pytest.mark.parametrize(
@@ -127,8 +127,7 @@ def test_the_window_of_the_tightest_limit_is_told() -> None:
 
 
 def test_every_answer_names_its_request() -> None:
-    message = start(200, [(b"a", b"b")], "req_1")
-    assert message["headers"] == [
+    assert with_base([(b"a", b"b")], "req_1") == [
         (b"x-request-id", b"req_1"),
         (b"openai-version", b"2020-10-01"),
         (b"a", b"b"),

@@ -78,9 +78,9 @@ async def test_an_unknown_path_is_told_without_its_query(
     nats: NatsServer,  # noqa: F811
 ) -> None:
     async with gateway_client(nats, config_of(KEY)) as client:
-        answer = await client.get("/v1/completions?key=canary", headers=BEARER)
+        answer = await client.get("/v1/edits?key=canary", headers=BEARER)
     assert answer.json()["error"] == {
-        "message": "Unknown request URL: GET /v1/completions",
+        "message": "Unknown request URL: GET /v1/edits",
         "type": "invalid_request_error",
         "param": None,
         "code": "unknown_url",

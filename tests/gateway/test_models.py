@@ -4,7 +4,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from droveway.contracts.config import Key
+from droveway.contracts.config import Key, Tier
 from droveway.gateway.models import ModelList
 from droveway.gateway.refusal import Refusal
 from tests.support.gateway_app import config_of
@@ -29,12 +29,76 @@ def test_a_key_sees_only_what_it_may_use() -> None:
     assert names(models, key("none")) == []
 
 
-def test_an_entry_has_openai_s_shape() -> None:
+GPT_5 = {
+    "type": "model",
+    "id": "gpt-5",
+    "object": "model",
+    "created": 1_767_225_600,
+    "created_at": "2026-01-01T00:00:00Z",
+    "display_name": "gpt-5",
+    "owned_by": "droveway",
+    "lifecycle": "active",
+    "max_input_tokens": 400_000,
+    "max_tokens": 128_000,
+}
+
+
+def test_an_entry_has_the_keys_of_openai_and_of_anthropic() -> None:
     models = ModelList(config_of("", "gpt-5"))
     listing: dict[str, Any] = msgspec.json.decode(models.listing(key()))
-    entry = {"id": "gpt-5", "object": "model", "created": 1_767_225_600, "owned_by": "droveway"}
-    assert listing == {"object": "list", "data": [entry]}
-    assert json.loads(models.one(key(), "gpt-5")) == entry
+    assert listing == {
+        "object": "list",
+        "data": [GPT_5],
+        "has_more": False,
+        "first_id": "gpt-5",
+        "last_id": "gpt-5",
+    }
+    assert json.loads(models.one(key(), "gpt-5")) == GPT_5
+
+
+def test_a_page_tells_its_first_and_its_last_model() -> None:
+    models = ModelList(config_of("", "o3", "gpt-5", "gpt-4.1"))
+    listing = json.loads(models.listing(key()))
+    assert (listing["first_id"], listing["last_id"]) == ("gpt-4.1", "o3")
+    none = json.loads(models.listing(key("none")))
+    assert (none["data"], none["first_id"], none["last_id"]) == ([], None, None)
+
+
+def test_what_is_not_known_of_a_model_is_null() -> None:
+    models = ModelList(config_of("", "made-up", "text-embedding-3-small"))
+    assert json.loads(models.one(key(), "made-up"))["max_input_tokens"] is None
+    assert json.loads(models.one(key(), "text-embedding-3-small"))["max_tokens"] is None
+
+
+def test_the_facts_are_those_of_the_model_behind_the_name() -> None:
+    config = config_of("", "smart")
+    route = config.routes[0]
+    target = msgspec.structs.replace(route.tiers[0].targets[0], model="claude-opus-4-7")
+    route = msgspec.structs.replace(route, tiers=(Tier(targets=(target,)),))
+    models = ModelList(msgspec.structs.replace(config, routes=(route,)))
+    assert json.loads(models.one(key(), "smart"))["max_input_tokens"] == 1_000_000
+
+
+def test_aliases_are_listed_and_served() -> None:
+    config = msgspec.structs.replace(
+        config_of("", "gpt-*", listed=("gpt-5",)),
+        aliases={"fast": "gpt-5", "team-*": "gpt-5", "gone": "claude"},
+    )
+    models = ModelList(config)
+    assert names(models, key()) == ["fast", "gpt-5"]
+    assert json.loads(models.one(key(), "team-a"))["max_tokens"] == 128_000
+    assert models.served("team-a") == "gpt-5"
+    assert not models.serves("gone")
+
+
+def test_a_key_may_use_an_alias_by_either_name() -> None:
+    config = msgspec.structs.replace(config_of("", "*"), aliases={"fast": "gpt-5"})
+    models = ModelList(config)
+    assert models.allows(key("fast"), "fast")
+    assert models.allows(key("gpt-*"), "fast")
+    assert not models.allows(key("claude-*"), "fast")
+    assert models.allows(key("claude-sonnet-4-5"), "claude-sonnet-4.5-20250514")
+    assert names(models, key("claude-*")) == []
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,13 @@
 import random
 from collections import Counter
 
-from droveway.contracts.config import Config, Provider, Route, RouteTarget, Tier, Timeouts
+import msgspec
+import pytest
+
+from droveway.contracts.config import Config, Model, Provider, Route, RouteTarget, Tier, Timeouts
+from droveway.contracts.errors import Failure
+from droveway.contracts.inference import Needs
+from droveway.dialects import dialect
 from droveway.router.routes import RoutingTable
 
 DICE = random.Random(7)
@@ -85,3 +91,91 @@ def test_a_candidate_carries_its_providers_limits_and_pool() -> None:
     (candidate,) = table.candidates(route, "m", DICE)
     assert (candidate.first_token_ms, candidate.total_ms) == (1_500, 20_000)
     assert candidate.pool == "pool-a"
+
+
+PROVIDERS = (
+    Provider(id="a", base_url="https://p.test"),
+    Provider(id="claude", base_url="https://p.test", dialect="anthropic"),
+    Provider(id="deep", base_url="https://p.test", kind="deepseek"),
+)
+
+
+def _named(route: str, *targets: str, **more: object) -> RoutingTable:
+    """One route to `provider/model` targets, a tier each."""
+    pairs = [target.split("/") for target in targets]
+    tiers = (Tier(targets=(RouteTarget(provider=one, model=model),)) for one, model in pairs)
+    config = Config(providers=PROVIDERS, routes=(Route(model=route, tiers=tuple(tiers)),))
+    return RoutingTable(msgspec.structs.replace(config, **more))
+
+
+def _able(
+    table: RoutingTable, needs: Needs, asked: str = dialect.CHAT, model: str = "m"
+) -> list[str] | Failure:
+    route = table.route(model)
+    assert route is not None
+    found = table.able(table.candidates(route, model, DICE), needs, asked)
+    return found if isinstance(found, Failure) else [one.label for one in found]
+
+
+@pytest.mark.parametrize(
+    ("needs", "labels"),
+    [
+        (Needs(), ["a/o1-mini", "claude/claude-opus-4-6", "deep/deepseek-chat"]),
+        (Needs(tools=True), ["claude/claude-opus-4-6", "deep/deepseek-chat"]),
+        (Needs(images=True), ["claude/claude-opus-4-6"]),
+        (Needs(prefill=True), ["a/o1-mini", "deep/deepseek-chat"]),
+        (Needs(json_schema=True), ["claude/claude-opus-4-6"]),
+        (Needs(choices=True), ["a/o1-mini"]),
+    ],
+    ids=["nothing", "tools", "images", "prefill", "schema", "choices"],
+)
+def test_a_target_that_lacks_a_need_is_left_out(needs: Needs, labels: list[str]) -> None:
+    table = _named("m", "a/o1-mini", "claude/claude-opus-4-6", "deep/deepseek-chat")
+    assert _able(table, needs) == labels
+
+
+def test_when_none_is_left_the_first_targets_lack_is_told() -> None:
+    table = _named("m", "a/o1-mini", "deep/deepseek-chat")
+    refused = _able(table, Needs(tools=True, images=True))
+    assert isinstance(refused, Failure)
+    assert (refused.code, refused.param) == ("unsupported_parameter", "tools")
+    assert refused.message == "`o1-mini` doesn't support tools."
+
+
+def test_anthropics_own_requests_are_anthropics_to_refuse() -> None:
+    table = _named("m", "claude/claude-opus-4-6")
+    assert isinstance(_able(table, Needs(prefill=True)), Failure)
+    assert _able(table, Needs(prefill=True), dialect.MESSAGES) == ["claude/claude-opus-4-6"]
+
+
+def test_the_operator_may_correct_what_a_model_can() -> None:
+    table = _named("m", "a/o1-mini", models=(Model(name="o1-mini", tools=True),))
+    assert _able(table, Needs(tools=True)) == ["a/o1-mini"]
+
+
+def test_a_model_that_nobody_knows_is_asked_for_anything() -> None:
+    every = Needs(**dict.fromkeys(Needs.__struct_fields__, True))
+    assert _able(_named("m", "a/new"), every) == ["a/new"]
+
+
+@pytest.mark.parametrize(
+    ("route", "asked", "served"),
+    [
+        ("*", "fast", "gpt-4o-mini"),
+        ("*", "claude-sonnet-4.5-20250514", "claude-sonnet-4-5"),
+        ("claude-sonnet-4.5*", "claude-sonnet-4.5-x", "claude-sonnet-4.5-x"),
+        ("claude-sonnet-4.5", "claude-sonnet-4.5", "claude-sonnet-4.5"),
+        ("claude-*", "claude-sonnet-4.5", "claude-sonnet-4-5"),
+        ("gpt-*", "claude-sonnet-4.5", "claude-sonnet-4-5"),
+        ("*", "gpt-5", "gpt-5"),
+    ],
+)
+def test_an_alias_is_resolved_before_routes(route: str, asked: str, served: str) -> None:
+    table = _named(route, "a/", aliases={"fast": "gpt-4o-mini"})
+    assert table.served(asked) == served
+    assert table.served(asked) == served  # and remembered as such
+
+
+def test_an_aliass_target_gets_the_models_real_name() -> None:
+    table = _named("*", "a/", aliases={"fast": "gpt-4o-mini"})
+    assert _able(table, Needs(), model=table.served("fast")) == ["a/gpt-4o-mini"]

@@ -131,6 +131,44 @@ BROKEN: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "origin with a bad bracket": (
         "version: 1", "cors: {origins: ['https://[a']}", ("cors.origins[0]", "https://host"),
     ),
+    "unknown kind": (
+        "    credentials", "    kind: deepseak\n    credentials",
+        (f"{PROVIDER}.kind", "'deepseak' isn't known", "deepseek, gemini", "anthropic"),
+    ),
+    "kind of another dialect": (
+        "    credentials", "    kind: deepseek\n    dialect: anthropic\n    credentials",
+        (f"{PROVIDER}.kind", "speaks openai, not anthropic", "leave kind out"),
+    ),
+    "unknown dialect": (
+        "    credentials", "    dialect: dify\n    credentials", (f"$.{PROVIDER}.dialect", "dify"),
+    ),
+    "API version with a space": (
+        "    credentials", "    api_version: '2024 10'\n    credentials",
+        (f"$.{PROVIDER}.api_version",),
+    ),
+    "misspelt fact": (
+        "version: 1", "models: [{name: a, image: true}]", ("unknown field `image`", "$.models[0]"),
+    ),
+    "fact of a wrong type": (
+        "version: 1", "models: [{name: a, tools: 'no'}]", ("$.models[0].tools",),
+    ),
+    "model twice": (
+        "version: 1", "models: [{name: a}, {name: a}]", ("models[1].name", "stands twice"),
+    ),
+    "model with a star inside": (
+        "version: 1", "models: [{name: 'a*b'}]", ("models[0].name", "at the end"),
+    ),
+    "alias to nothing": (
+        "version: 1", "aliases: {fast: gpt-9}", ("aliases.fast", "no route serves 'gpt-9'"),
+    ),
+    "alias in a loop": (
+        "version: 1", "aliases: {a: b, b: c, c: b}", ("aliases.a", "leads back to itself"),
+    ),
+    "alias of a route": ("version: 1", "aliases: {gpt-5: gpt-5}", ("aliases.gpt-5", "a route has")),
+    "alias with a star inside": (
+        "version: 1", "aliases: {'a*b': gpt-5}", ("aliases.a*b", "at the end"),
+    ),
+    "alias to many": ("version: 1", "aliases: {a: 'gpt-*'}", ("aliases.a", "has no *")),
     "5,000 digits": ("version: 1", "version: " + "9" * 5_000, ("not YAML", "digits")),
     "500 brackets": ("version: 1", "version: " + "[" * 500, ("not YAML", "recursion")),
     "no text": ("version: 1", "version: \x00", ("not YAML",)),
@@ -192,6 +230,10 @@ def test_a_file_over_the_bound_is_refused(tmp_path: Path) -> None:
         ('[{id: main, api_key: "${OPENAI_API_KEY}"}]', "[{}]"),
         ("model: gpt-5", "model: '*'"),
         ("  - id: k1", "  - id: k1\n    expires: 2027-01-31T00:00:00Z"),
+        ("    credentials", "    kind: azure\n    api_version: 2024-10-21\n    credentials"),
+        ("    credentials", "    dialect: anthropic\n    credentials"),
+        ("version: 1", "models: [{name: 'gpt-5*', sampling: true, dropped: []}]"),
+        ("version: 1", "aliases: {fast: quick, quick: gpt-5, 'gpt-5-*': gpt-5}"),
         ("version: 1", "cors: {origins: ['https://app.example.com:8443', '*']}"),
     ],
     ids=lambda change: change[1].strip()[:40],

@@ -2,13 +2,14 @@
 
 import pytest
 
+from droveway.simulator.fail_first import FailFirst
+from droveway.simulator.fault_names import BUNDLES, SHAPES
 from droveway.simulator.faults import (
-    SHAPES,
-    FailFirst,
     FaultError,
     Faults,
     parse_faults,
     parse_model_faults,
+    said_by_name,
 )
 
 
@@ -91,3 +92,41 @@ def test_counters_beyond_the_limit_start_anew() -> None:
 
 def test_a_fault_that_spares_a_request_still_says_its_numbers() -> None:
     assert parse_faults("500,times=1,numbered=7").spared().numbers == {"numbered": 7}
+
+
+@pytest.mark.parametrize(
+    ("model", "numbers", "flags"),
+    [
+        ("numbered-3", {"numbered": 3}, set()),
+        ("numbered", {}, set()),
+        ("embed-12", {"dimensions": 12}, set()),
+        ("embed-floats-12", {"dimensions": 12}, {"floats"}),
+        ("reasoning-any", {"reasoning": 8}, set()),
+        ("reasoning-numbered-3", {"reasoning": 8, "numbered": 3}, set()),
+    ],
+)
+def test_a_name_without_a_spec_says_what_is_said(
+    model: str, numbers: dict[str, int], flags: set[str]
+) -> None:
+    assert said_by_name(model) == Faults(numbers=numbers, flags=frozenset(flags))
+    assert parse_model_faults(model) == Faults()
+
+
+def test_a_spec_wins_over_what_a_name_says() -> None:
+    saying = parse_faults("500,numbered=7").saying(said_by_name("reasoning-numbered-3"))
+    assert saying.instead == "500"
+    assert saying.numbers == {"numbered": 7, "reasoning": 8}
+
+
+def test_a_model_that_reasons_may_fail_as_well() -> None:
+    assert parse_model_faults("reasoning-fault-cut-after-2").ending == "cut-after"
+
+
+@pytest.mark.parametrize(("name", "shapes"), BUNDLES.items())
+def test_a_provider_is_several_oddities(name: str, shapes: tuple[str, ...]) -> None:
+    assert parse_model_faults(f"quirk-{name}").flags == set(shapes)
+    assert set(shapes) <= set(SHAPES)
+
+
+def test_a_reason_to_finish_is_any_word() -> None:
+    assert parse_model_faults("quirk-finish-content_filter").finish == "content_filter"

@@ -24,9 +24,7 @@ def test_counting_goes_as_far_as_asked() -> None:
     assert "".join(text.prose("k", question, 5)) == "1 2 3 4 5"
 
 
-def test_a_model_name_may_ask_for_numbered_tokens() -> None:
-    assert text.numbered_count("numbered-3") == 3
-    assert text.numbered_count("numbered") is None
+def test_numbered_tokens_tell_their_places() -> None:
     assert text.numbered(2) == ["t0 ", "t1 "]
 
 

@@ -15,6 +15,7 @@ from tests.support.simulator import (
     Received,
     chat_body,
     connect,
+    content_of,
     exchange,
     payloads,
     quick_settings,
@@ -33,20 +34,8 @@ async def _ask(server: Running, fault: str, stream: bool = True, **fields: Any) 
     return await exchange(server.url, request_bytes(chat_body(stream=stream, **fields), fault))
 
 
-def _content(data: bytes) -> bytes:
-    """The body of a response, taken out of its chunks if it has any."""
-    head, _, body = data.partition(b"\r\n\r\n")
-    if b"chunked" not in head:
-        return body
-    content = b""
-    while body:
-        size, _, body = body.partition(b"\r\n")
-        content, body = content + body[: int(size, 16)], body[int(size, 16) + 2 :]
-    return content
-
-
 def _text(received: Received) -> str:
-    return _content(received.data).decode()
+    return content_of(received.data).decode()
 
 
 def _count(received: Received, piece: str) -> int:
@@ -124,7 +113,7 @@ async def test_a_stream_breaks_after_its_second_content_chunk(
     assert server.book.entries[-1].tokens_sent == 2
 
 
-async def test_a_break_beyond_the_end_comes_after_the_last_content(server: Running) -> None:
+async def test_a_break_beyond_the_end_comes_after_the_lastcontent_of(server: Running) -> None:
     received = await _ask(server, "cut-after=99")
     assert received.ended == "reset"
     assert spoken(_text(received)) == "t0 t1 t2 t3 t4 "
@@ -178,7 +167,7 @@ async def test_a_whole_answer_may_be_no_json(server: Running, fault: str) -> Non
         ("delta-missing", lambda got: _text(got).count('"delta"') == 6),
         ("crlf", lambda got: "\r\n\r\n" in _text(got) and "\n\n" not in _text(got)),
         ("no-space", lambda got: "data:{" in _text(got) and "data: " not in _text(got)),
-        ("bom", lambda got: _content(got.data).startswith(b"\xef\xbb\xbfdata: ")),
+        ("bom", lambda got: content_of(got.data).startswith(b"\xef\xbb\xbfdata: ")),
         ("comments", lambda got: _text(got).startswith(": keep-alive\n\ndata: ")),
         ("one-byte", lambda got: got.data.count(b"\r\n1\r\n") > 500),
         ("two-terminals", lambda got: _count(got, "stop") == _text(got).count("[DONE]") == 2),
@@ -230,14 +219,14 @@ async def test_a_whole_answer_is_sloppy_as_asked(
 ) -> None:
     received = await _ask(server, fault, stream=False)
     assert received.data.startswith(b"HTTP/1.1 200 OK")
-    assert holds(_content(received.data))
+    assert holds(content_of(received.data))
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 async def test_gzip_comes_though_nobody_asked(server: Running, stream: bool) -> None:
     received = await _ask(server, "gzip", stream)
     assert b"content-encoding: gzip" in received.data.lower()
-    plain = zlib.decompress(_content(received.data), zlib.MAX_WBITS + 16)
+    plain = zlib.decompress(content_of(received.data), zlib.MAX_WBITS + 16)
     assert b"t4 " in plain
 
 

@@ -9,15 +9,20 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from droveway.contracts.config import Config, Cors, Provider, Route, RouteTarget, Tier
+from droveway.gateway.adapters import Adapters
 from droveway.gateway.app import Gateway
 from droveway.gateway.auth import Authenticator
-from droveway.gateway.doors.chat import Chat
+from droveway.gateway.doors.count_tokens import CountTokens
 from droveway.gateway.doors.http import HttpDoor
+from droveway.gateway.doors.inference import Inference
+from droveway.gateway.doors.stored import StoredDoor
 from droveway.gateway.exposition import ClientMetrics
 from droveway.gateway.http_limits import HttpLimits
 from droveway.gateway.journal import Ledgers
+from droveway.gateway.responses import ResponsesAdapter
 from droveway.gateway.server import serving
 from droveway.gateway.settings import GatewaySettings
+from droveway.gateway.stored_responses import StoredResponses
 from droveway.otel.setup import TelemetrySettings, install
 from droveway.runtime.relay import RelayHub
 from droveway.runtime.spool import Spool
@@ -56,8 +61,16 @@ async def gateway_client(nats: NatsServer, config: Config) -> AsyncIterator[http
         gateway = Gateway(Authenticator(failed_logins_per_s=100), ledgers)
         gateway.configure(config)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        chat = Chat(bus, RelayHub(bus), ledgers.spool, GatewaySettings(), gateway.serves)
-        gateway.chat = HttpDoor(chat, tasks, first_comment_s=10)
+        stored = StoredResponses(bus, 512 * 1024)
+        gateway.stored = StoredDoor(stored)
+        adapters = Adapters(ResponsesAdapter(stored, keeps=True))
+        inference = Inference(
+            bus, RelayHub(bus), ledgers.spool, GatewaySettings(), gateway.allows, adapters
+        )
+        gateway.serve_inference(
+            HttpDoor(inference, tasks, first_comment_s=10),
+            CountTokens(gateway.allows, inference.held),
+        )
         limits = HttpLimits(drain_s=1.0)
         server = await stack.enter_async_context(serving(gateway, limits, "127.0.0.1", 0))
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client:

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from droveway.simulator.settings import Settings
 
+MESSAGES = "/v1/messages"
+
 Ended = Literal["fin", "reset", "open"]
 
 
@@ -29,13 +31,23 @@ def chat_body(model: str = "numbered-5", content: Any = "hello", **fields: Any) 
     return {"model": model, "messages": [{"role": "user", "content": content}], **fields}
 
 
-def request_bytes(body: dict[str, Any], fault: str = "") -> bytes:
+def message_body(
+    model: str = "numbered-5", content: Any = "hello", **fields: Any
+) -> dict[str, Any]:
+    """An Anthropic message request with one user message."""
+    return {"max_tokens": 4096, **chat_body(model, content), **fields}
+
+
+def request_bytes(
+    body: dict[str, Any], fault: str = "", path: str = "/v1/chat/completions"
+) -> bytes:
     """A POST of the body, asking for a fault, on a connection to be closed afterwards."""
     content = json.dumps(body).encode()
     head = [
-        "POST /v1/chat/completions HTTP/1.1",
+        f"POST {path} HTTP/1.1",
         "host: simulator",
         "authorization: Bearer sk-test",
+        *(["anthropic-version: 2023-06-01"] if path == MESSAGES else []),
         f"content-length: {len(content)}",
         "connection: close",
         *([f"x-simulator-fault: {fault}"] if fault else []),
@@ -88,3 +100,44 @@ def spoken(stream: str) -> str:
             for choice in json.loads(payload).get("choices", []):
                 said += choice.get("delta", {}).get("content") or ""
     return said
+
+
+def content_of(response: bytes) -> bytes:
+    """The body of a raw response, taken out of its chunks if it has any."""
+    head, _, body = response.partition(b"\r\n\r\n")
+    if b"chunked" not in head:
+        return body
+    content = b""
+    while body:
+        size, _, body = body.partition(b"\r\n")
+        content, body = content + body[: int(size, 16)], body[int(size, 16) + 2 :]
+    return content
+
+
+def events(stream: str) -> list[tuple[str, dict[str, Any]]]:
+    """The named events of a well-formed Anthropic stream."""
+    found = []
+    for block in stream.strip().replace("\r\n", "\n").split("\n\n"):
+        name, data = block.split("\n")
+        found.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
+    return found
+
+
+def said_in_blocks(stream: str) -> list[dict[str, Any]]:
+    """The content blocks that a stream of events adds up to, as a whole answer has them."""
+    blocks: list[dict[str, Any]] = []
+    inputs: dict[int, str] = {}
+    for name, event in events(stream):
+        if name == "content_block_start":
+            assert event["index"] == len(blocks)
+            blocks.append(event["content_block"])
+        if name == "content_block_delta":
+            block, delta = blocks[event["index"]], event["delta"]
+            for field in ("text", "thinking", "signature"):
+                if field in delta:
+                    block[field] += delta[field]
+            if "partial_json" in delta:
+                inputs[event["index"]] = inputs.get(event["index"], "") + delta["partial_json"]
+    for index, text in inputs.items():
+        blocks[index]["input"] = json.loads(text) if text else {}
+    return blocks

@@ -70,6 +70,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reasoning_tokens: Tokens = 0
     estimated: bool = False
     """Counted by the gateway since the provider told nothing."""
+    cache_write_1h_tokens: Tokens = 0
+    """Of the written ones, those that are kept for an hour."""
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,6 +4,8 @@ Secrets stay references (`${NAME}` or `file:/path`) until the caller, the only s
 providers, resolves them. Client keys are SHA-256 hashes. `check` finds what types can't.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 import msgspec
@@ -15,7 +17,31 @@ Positive = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+ApiVersion = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9.-]{0,64}$(?!\n)")]
+Dialect = Literal["openai", "anthropic"]
+Thinking = Literal["unknown", "never", "budget", "adaptive", "either", "effort", "always"]
 NatsUser = Annotated[str, msgspec.Meta(pattern=r"^(U[A-Z2-7]{55})?$(?!\n)")]
+
+PROVIDER_KINDS: Mapping[str, Dialect] = MappingProxyType(
+    {
+        "openai": "openai",
+        "deepseek": "openai",
+        "gemini": "openai",
+        "moonshot": "openai",
+        "dashscope": "openai",
+        "zhipu": "openai",
+        "ark": "openai",
+        "siliconflow": "openai",
+        "minimax": "openai",
+        "azure": "openai",
+        "openrouter": "openai",
+        "one-api": "openai",
+        "llama-cpp": "openai",
+        "vllm": "openai",
+        "anthropic": "anthropic",
+    }
+)
+"""Kinds of providers, each with the dialect that it speaks; `dialects.quirks` has the rest."""
 
 
 class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,7 +82,15 @@ class Provider(_Strict, frozen=True, kw_only=True):
     id: Id
     base_url: str
     """Up to and including the version: `https://api.openai.com/v1`."""
-    dialect: Literal["openai"] = "openai"
+    dialect: Dialect = "openai"
+    """Whose API it speaks."""
+    kind: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    """In what it differs from that API: `openai`, `deepseek`, `gemini`, `moonshot`, `dashscope`,
+    `zhipu`, `ark`, `siliconflow`, `minimax`, `azure`, `openrouter`, `one-api`, `llama-cpp`, `vllm`
+    or `anthropic`; empty: in nothing."""
+    api_version: ApiVersion = ""
+    """Of Azure, its `api-version`; of Anthropic, the `anthropic-version` of every request that we
+    translate; empty: the newest that serves the request."""
     pool: Id = "default"
     """Which callers serve it."""
     credentials: tuple[Credential, ...] = (Credential(),)
@@ -69,6 +103,11 @@ class Provider(_Strict, frozen=True, kw_only=True):
     allow_http: bool = False
     """Plain http to a host that isn't loopback."""
     prices: dict[str, Price] = {}
+
+    @property
+    def kind_or_default(self) -> str:
+        """`kind`, or the one that has its dialect's name."""
+        return self.kind or self.dialect
 
 
 class RouteTarget(_Strict, frozen=True, kw_only=True):
@@ -126,6 +165,51 @@ class Cors(_Strict, frozen=True, kw_only=True):
     max_age_s: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 600
 
 
+class Model(_Strict, frozen=True, kw_only=True):
+    """Corrects the built-in table of models, or adds to it; what is left out stays as it is.
+
+    A false ability makes requests that need it go to other targets, or be refused.
+    """
+
+    name: Name
+    """One that ends with `*` means all that begin so; the longest that fits is laid on top."""
+    family: Name | None = None
+    context_tokens: Count | None = None
+    """Input and output together."""
+    max_output_tokens: Count | None = None
+    """Stands for `max_tokens` where the client gives none and the provider wants one."""
+    chat: bool | None = None
+    tools: bool | None = None
+    parallel_tools: bool | None = None
+    images: bool | None = None
+    audio: bool | None = None
+    files: bool | None = None
+    json_schema: bool | None = None
+    prefill: bool | None = None
+    """A last message of the assistant is accepted."""
+    sampling: bool | None = None
+    """`temperature`, `top_p` and `top_k` are honoured."""
+    temperature_max: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
+    logprobs: bool | None = None
+    choices: bool | None = None
+    """`n` above 1."""
+    thinking: Thinking | None = None
+    """How it is asked to: by a token `budget`, `adaptive`, `either` of them, or by `effort`;
+    `always`: it isn't asked."""
+    dropped: tuple[Name, ...] | None = None
+    """Parameters that it refuses: taken out, with a warning."""
+    renamed: dict[Name, Name] | None = None
+    """Parameters that it has under another name."""
+    cache_min_tokens: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """A shorter prefix isn't cached."""
+    cache_ttl: Literal["5m", "1h"] | None = None
+    """Lifetime of what a client of OpenAI's dialect marks to be cached."""
+    anthropic_version: ApiVersion | None = None
+    """The newest version of Anthropic's API that serves it."""
+    embeddings: bool | None = None
+    embedding_dimensions: Count | None = None
+
+
 class Config(_Strict, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -134,3 +218,8 @@ class Config(_Strict, frozen=True, kw_only=True):
     routes: Annotated[tuple[Route, ...], msgspec.Meta(min_length=1)]
     keys: tuple[Key, ...] = ()
     cors: Cors = Cors()
+    models: tuple[Model, ...] = ()
+    """Corrections of and additions to the built-in table of models."""
+    aliases: dict[Name, Name] = {}
+    """Other names for models: from, which may end with `*`, to; a name to itself keeps a spelling
+    that the built-in aliases would correct."""

@@ -45,6 +45,8 @@ class CallRouted(msgspec.Struct, frozen=True, kw_only=True, tag="call.routed.v1"
     tenant: Id
     key_id: Id
     dialect: str
+    api_version: Text = ""
+    api_features: Text = ""
     model: Text
     """The name that the client asked for."""
     target: Target

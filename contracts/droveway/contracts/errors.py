@@ -101,6 +101,12 @@ _ENTRIES = (
         fix="Correct that parameter.",
     ),
     ErrorCode(
+        code="unsupported_parameter", status=400, type=_BAD,
+        message="A parameter asks for what nothing here can do",
+        cause="`param` names the field: no target of the model, or not this gateway, supports it.",
+        fix="Leave it out, or ask another model; `models` of the configuration corrects the table.",
+    ),
+    ErrorCode(
         code="invalid_idempotency_key", status=400, type=_BAD,
         message="Idempotency-Key must be 1 to 255 printable ASCII characters",
         cause="The header is empty, too long or has control characters.",
@@ -129,6 +135,18 @@ _ENTRIES = (
         message="The model does not exist or you do not have access to it",
         cause="No route of the configuration names the model, or the key may not use it.",
         fix="`GET /v1/models` lists what the key may use.",
+    ),
+    ErrorCode(
+        code="previous_response_not_found", status=400, type=_BAD,
+        message="The response that this request goes on from is not there",
+        cause="It was never stored, its time is over, or another key asked for it.",
+        fix="Send the whole conversation as `input`.",
+    ),
+    ErrorCode(
+        code="not_found", status=404, type=_BAD,
+        message="There is no such object",
+        cause="It was never stored, its time is over, it was deleted, or it is another key's.",
+        fix="Check the id; responses asked with `store: false` aren't kept.",
     ),
     ErrorCode(
         code="unknown_url", status=404, type=_BAD,

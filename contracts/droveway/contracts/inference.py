@@ -40,6 +40,15 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     images: bool = False
     json_schema: bool = False
     prefill: bool = False
+    """The last message is the assistant's, to be continued."""
+    audio: bool = False
+    """As input or as output."""
+    files: bool = False
+    logprobs: bool = False
+    choices: bool = False
+    """More than one answer: `n`."""
+    embeddings: bool = False
+    """Vectors are asked for; no answer to a chat."""
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +75,11 @@ class InferenceRequested(
     tenant: Id
     key_id: Id
     dialect: str
-    """The dialect of the body and of the answer: `openai.chat`."""
+    """The dialect of the body and of the answer: `openai.chat`, `anthropic.messages`, ..."""
+    api_version: Text = ""
+    """The version of the API that the client's request is written for; empty: not said."""
+    api_features: Text = ""
+    """Features beyond that version, as the client names them (`anthropic-beta`)."""
     model: Text
     stream: bool
     include_usage: bool = False

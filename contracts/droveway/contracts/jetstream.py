@@ -17,6 +17,10 @@ USAGE_CONSUMER = "metrics"
 """The durable pull consumer of the metrics service."""
 IDEMPOTENCY = "idempotency"
 """The KV bucket of `Idempotency-Key` rows: outcome and fingerprint, never content."""
+RESPONSES = "responses"
+"""The KV bucket of stored responses: the only place where content of clients is kept."""
+MAX_RESPONSE_BYTES = 700 * 1024
+"""A stored response; read back in base64 it still fits one message of 1 MiB."""
 
 
 def usage_stream(max_bytes: int, replicas: int) -> dict[str, Any]:
@@ -72,5 +76,29 @@ def idempotency_bucket(max_bytes: int, replicas: int) -> dict[str, Any]:
         "allow_direct": True,
         "allow_rollup_hdrs": False,
         "deny_delete": True,
+        "deny_purge": True,
+    }
+
+
+def responses_bucket(max_bytes: int, ttl_s: int, replicas: int) -> dict[str, Any]:
+    """The stream behind the KV bucket: one value per response, gone after `ttl_s`.
+
+    When full, new responses aren't kept rather than old ones dropped before their time. Messages
+    can be deleted, and their bytes are overwritten then: clients may delete what they stored.
+    """
+    return {
+        "name": f"KV_{RESPONSES}",
+        "subjects": [f"$KV.{RESPONSES}.>"],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "max_msgs_per_subject": 1,
+        "max_age": ttl_s * _SECOND_NS,
+        "max_bytes": max_bytes,
+        "max_msg_size": MAX_RESPONSE_BYTES + 1024,
+        "num_replicas": replicas,
+        "allow_direct": False,
+        "allow_rollup_hdrs": False,
+        "deny_delete": False,
         "deny_purge": True,
     }

@@ -10,7 +10,7 @@ import msgspec
 from droveway.contracts import discovery
 from droveway.contracts.client import inbox_prefix
 from droveway.contracts.envelope import PREFIX
-from droveway.contracts.jetstream import IDEMPOTENCY, USAGE, USAGE_CONSUMER
+from droveway.contracts.jetstream import IDEMPOTENCY, RESPONSES, USAGE, USAGE_CONSUMER
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +57,9 @@ USERS: tuple[User, ...] = (
             *_inboxes("gateway", "caller", "operator", "t"),
             f"$KV.{IDEMPOTENCY}.>",
             f"$JS.API.STREAM.MSG.GET.KV_{IDEMPOTENCY}",
+            f"$KV.{RESPONSES}.>",
+            f"$JS.API.STREAM.MSG.GET.KV_{RESPONSES}",
+            f"$JS.API.STREAM.MSG.DELETE.KV_{RESPONSES}",
         ),
         subscribe=(
             _shared("request.*.*", "gateway"),

@@ -63,6 +63,8 @@ class Origin(msgspec.Struct, frozen=True, array_like=True):
     """Receipt by the router to dispatch of this attempt, in microseconds."""
     upstream_us: int = 0
     """Request sent to first content, or to the whole answer, in microseconds."""
+    warnings: tuple[str, ...] = ()
+    """What the provider didn't get of what the client asked for, one sentence for each."""
 
 
 class Chunk(msgspec.Struct, frozen=True, array_like=True, tag="c"):

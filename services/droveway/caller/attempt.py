@@ -7,7 +7,7 @@ from droveway.contracts import usage
 from droveway.contracts.dispatch import CallRouted
 from droveway.contracts.errors import Failure
 from droveway.contracts.relay import Origin, Usage
-from droveway.dialects.openai_chat import AnswerFacts
+from droveway.dialects.facts import Facts
 from droveway.otel import names
 from droveway.otel.context import (
     SpanEvent,
@@ -26,7 +26,7 @@ class AttemptRecord:
 
     def __init__(self, call: CallRouted, caller: str, telemetry: Telemetry) -> None:
         self.call = call
-        self.facts = AnswerFacts()
+        self.facts = Facts()
         self.outcome = "failed"
         self.failure: Failure | None = None
         self.status = 0
@@ -34,6 +34,7 @@ class AttemptRecord:
         self.request_sent = False
         self.malformed_events = 0
         self.input_estimate_tokens = 0
+        self.warnings: tuple[str, ...] = ()
         self._caller = caller
         self._telemetry = telemetry
         self._parent = parse_traceparent(call.traceparent)
@@ -76,6 +77,7 @@ class AttemptRecord:
             model=self.facts.model[:256] or call.target.model,
             router_us=max(0, call.routed_ns - call.received_ns) // 1000,
             upstream_us=max(0, int((self._last_token_s - self._sent_s) * 1e6)),
+            warnings=self.warnings,
         )
 
     def used(self) -> Usage:

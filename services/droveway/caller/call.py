@@ -7,8 +7,10 @@ from collections.abc import Callable
 
 import msgspec
 
+from droveway.caller.answers import answer_for
 from droveway.caller.attempt import AttemptRecord
 from droveway.caller.failures import failure_of_status
+from droveway.caller.outgoing import Outgoing, outgoing
 from droveway.caller.phases import Phases
 from droveway.caller.sse_parser import SseCaps, SseParser
 from droveway.caller.upstream_errors import UpstreamError
@@ -17,7 +19,9 @@ from droveway.caller.upstreams import Upstream
 from droveway.contracts import relay
 from droveway.contracts.envelope import MALFORMED
 from droveway.contracts.errors import Failure, failure
-from droveway.dialects import openai_chat
+from droveway.dialects import dialect, openai_chat
+from droveway.dialects.events import InBandError
+from droveway.dialects.untranslatable import Untranslatable
 from droveway.runtime.relay import Sender
 
 MAX_ERROR_BYTES = 256 * 1024
@@ -26,7 +30,6 @@ MAX_EVENT_BYTES = 768 * 1024
 MAX_HELD_BYTES = 1024 * 1024
 """Events before the first content that are held back; a provider that sends more is refused."""
 _BOM = b"\xef\xbb\xbf"
-_HEADERS = ((b"content-type", b"application/json"), (b"user-agent", b"droveway"))
 
 
 class CallFailed(Exception):
@@ -59,8 +62,6 @@ class UpstreamCall:
         self._held: list[bytes] = []
         self._held_bytes = 0
         self._has_content = False
-        self._done = False
-        """The provider has said `[DONE]`."""
 
     async def run(self, body: bytes) -> None:
         """Makes the call and relays its answer to its end.
@@ -73,20 +74,12 @@ class UpstreamCall:
         """
         record, call = self._record, self._call
         record.input_estimate_tokens = len(body) // 4
-        try:
-            payload = openai_chat.upstream_body(body, call.target.model, stream=call.stream)
-            record.facts.expected_choices = openai_chat.choices_asked(body)
-        except msgspec.DecodeError as error:  # doors check bodies, so only a foreign one gets here
-            raise CallFailed(failure("invalid_json", str(error)[:200])) from None
-        headers = list(_HEADERS)
-        secret = self._upstream.secrets.get(call.target.credential)
-        if secret:
-            headers.append((b"authorization", secret.bearer()))
-        headers.append((b"accept", b"text/event-stream" if call.stream else b"application/json"))
+        sent = self._outgoing(body)
+        record.warnings = sent.warnings
         record.sent()
         record.request_sent = True
         async with self._upstream.transport.send(
-            "POST", openai_chat.PATH, headers, payload, self._phases()
+            "POST", sent.path, sent.headers, sent.body, self._phases()
         ) as response:
             record.headers(response.status)
             if not 200 <= response.status < 300:
@@ -95,6 +88,21 @@ class UpstreamCall:
                 await self._relay_stream(response)
             else:
                 await self._relay_whole(response)
+
+    def _outgoing(self, body: bytes) -> Outgoing:
+        call, upstream = self._call, self._upstream
+        try:
+            sent = outgoing(call, body, upstream, upstream.models.facts(call.target.model))
+            self._answer = answer_for(call, upstream.provider, body)
+            self._record.facts = self._answer.facts
+            if call.dialect == dialect.CHAT:
+                self._answer.facts.expected_choices = openai_chat.choices_asked(body)
+        except Untranslatable as error:
+            refused = failure(error.code, error.message, param=error.param)
+            raise CallFailed(refused) from None
+        except msgspec.DecodeError as error:  # doors check bodies, so only a foreign one gets here
+            raise CallFailed(failure("invalid_json", str(error)[:200])) from None
+        return sent
 
     def _phases(self) -> Phases:
         timeouts, call = self._upstream.provider.timeouts, self._call
@@ -118,9 +126,11 @@ class UpstreamCall:
 
     async def _relay_whole(self, response: UpstreamResponse) -> None:
         record = self._record
-        body = (await response.read_all(self._max_answer_bytes)).removeprefix(_BOM).strip()
-        if (problem := record.facts.read_body(body)) is not None:
-            raise CallFailed(problem)
+        came = (await response.read_all(self._max_answer_bytes)).removeprefix(_BOM).strip()
+        try:
+            body = self._answer.whole(came, record.input_estimate_tokens)
+        except InBandError as error:
+            raise CallFailed(error.failure) from None
         record.token()
         self._commit()
         usage, origin = record.used(), record.origin()
@@ -144,11 +154,14 @@ class UpstreamCall:
                 raise  # with every finish reason there, only usage can be missing
         except TimeoutError:
             pass  # set only once the finish reason had come
-        if not (facts.finished if self._done else facts.whole):
+        if not (facts.finished if self._answer.done else facts.whole):
             # Before commit nobody has seen anything of it, so another target may serve it.
             code = "stream_interrupted" if self._record.committed else "provider_no_response"
             raise CallFailed(failure(code, "The provider ended without finishing"))
-        self._sender.complete(self._record.used(), facts.finish_reason)
+        used = self._record.used()
+        if last := self._answer.close(used):
+            await self._send(last)
+        self._sender.complete(used, facts.finish_reason)
 
     async def _relay_events(
         self, response: UpstreamResponse, after_finish: asyncio.Timeout
@@ -166,8 +179,8 @@ class UpstreamCall:
             problem: Failure | None = None
             self._has_content = False
             for event in parser.feed(data):
-                self._done = event.data == openai_chat.DONE
-                if self._done or (problem := self._take(event.data, events)) is not None:
+                problem = self._take(event.data, events)
+                if self._answer.done or problem is not None:
                     break
             if self._has_content:
                 record.token()  # once: what one read brings came at one time
@@ -176,7 +189,7 @@ class UpstreamCall:
                 await self._forward(events, response)
             if problem is not None:
                 raise CallFailed(problem)
-            if self._done:
+            if self._answer.done:
                 return
             if record.facts.whole and after_finish.when() is None:
                 after_finish.reschedule(loop.time() + self._after_finish_s)
@@ -190,24 +203,14 @@ class UpstreamCall:
         raise CallFailed(failure("bad_upstream", "The provider's answer is no event stream"))
 
     def _take(self, data: bytes, events: list[bytes]) -> Failure | None:
-        """Reads one event's facts and adds it to `events` if the client is to see it."""
-        record, include_usage = self._record, self._call.include_usage
-        if shown := record.facts.read_alike(data, include_usage=include_usage):
-            self._has_content = True
-            events.append(shown)
-            return None
+        """Takes in one event and adds to `events` what the client is to see of it."""
         try:
-            facts = record.facts.read_event(data)
-            if facts.failure is not None:
-                return facts.failure
-            shown = data if include_usage else openai_chat.without_usage(data)
+            if self._answer.take(data, events):
+                self._has_content = True
+        except InBandError as error:
+            return error.failure
         except MALFORMED:
-            record.malformed_events += 1
-            return None
-        if facts.has_content:
-            self._has_content = True
-        if not facts.says_nothing and (include_usage or not facts.only_usage):
-            events.append(shown)
+            self._record.malformed_events += 1
         return None
 
     async def _forward(self, events: list[bytes], response: UpstreamResponse) -> None:

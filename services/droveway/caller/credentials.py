@@ -19,9 +19,12 @@ class Secret:
     def __repr__(self) -> str:
         return "Secret(…)"
 
-    def bearer(self) -> bytes:
-        """The value of an `Authorization` header."""
-        return b"Bearer " + self._value.encode("latin-1")
+    def header(self, form: str) -> tuple[bytes, bytes]:
+        """Name and value of the header that carries it; `form` is `bearer` or a header's name."""
+        value = self._value.encode("latin-1")
+        if form == "bearer":
+            return b"authorization", b"Bearer " + value
+        return form.encode(), value
 
     def __bool__(self) -> bool:
         return bool(self._value)

@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 from droveway.caller.credentials import Secret, resolve
 from droveway.caller.transport import TransportSettings, UpstreamTransport
 from droveway.contracts.config import Config, Provider
+from droveway.dialects.models import ModelTable
+from droveway.dialects.quirks import quirk_of
 from droveway.otel.logs import log_event
 
 log = logging.getLogger(__name__)
@@ -27,6 +29,9 @@ class Upstream:
     def __init__(self, provider: Provider, transport: UpstreamTransport) -> None:
         self.provider = provider
         self.transport = transport
+        self.quirk = quirk_of(provider)
+        self.models = ModelTable()
+        """What is known of its models; the configuration's own words go first."""
         self.in_flight = 0
         self._open = False
         self.secrets: dict[str, Secret] = {
@@ -105,7 +110,9 @@ class Upstreams:
             if known is None or known.provider != provider:
                 known = Upstream(provider, UpstreamTransport(self._settings(provider)))
             fresh[provider.id] = known
+        models = ModelTable(config.models, config.aliases)
         for upstream in fresh.values():
+            upstream.models = models
             await upstream.open()
         if not fresh:
             log_event(log, "pool_without_providers", level=logging.WARNING, pool=self._pool)

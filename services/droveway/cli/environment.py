@@ -5,10 +5,11 @@ the relays that serve any model stand behind as further tiers. Keys stay `${…}
 """
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
+from droveway.cli.local_model import LOCAL
 from droveway.contracts.config import (
     Config,
     Credential,
@@ -20,6 +21,7 @@ from droveway.contracts.config import (
     RouteTarget,
     Tier,
 )
+from droveway.dialects.quirks import QUIRKS
 from droveway.runtime.api_key import hash_key, parse_key
 from droveway.runtime.errors import SettingsError
 
@@ -38,6 +40,9 @@ class Known(NamedTuple):
     """Models that are its own; without any it is a relay that serves all models."""
     models: tuple[str, ...] = ()
     """Listed by `GET /v1/models`; others are served all the same."""
+    kind: str = ""
+    """Its quirks, where it isn't just like its dialect's own API."""
+    dialect: Literal["openai", "anthropic"] = "openai"
 
 
 KNOWN: Mapping[str, Known] = {
@@ -50,10 +55,22 @@ KNOWN: Mapping[str, Known] = {
         "https://api.anthropic.com/v1",
         ("claude-*",),
         ("claude-haiku-4-5", "claude-sonnet-4-5"),
+        dialect="anthropic",
     ),
     "DEEPSEEK": Known(
-        "https://api.deepseek.com", ("deepseek-*",), ("deepseek-chat", "deepseek-reasoner")
+        "https://api.deepseek.com",
+        ("deepseek-*",),
+        ("deepseek-chat", "deepseek-reasoner"),
+        kind="deepseek",
     ),
+    "GEMINI": Known(QUIRKS["gemini"].base_url, ("gemini-*",), ("gemini-2.5-flash",), kind="gemini"),
+    "MOONSHOT": Known(QUIRKS["moonshot"].base_url, ("kimi-*", "moonshot-*"), kind="moonshot"),
+    "DASHSCOPE": Known(QUIRKS["dashscope"].base_url, ("qwen*",), kind="dashscope"),
+    "ZHIPU": Known(QUIRKS["zhipu"].base_url, ("glm-*",), kind="zhipu"),
+    "ARK": Known(QUIRKS["ark"].base_url, ("doubao-*",), kind="ark"),
+    "MINIMAX": Known(QUIRKS["minimax"].base_url, ("MiniMax-*",), kind="minimax"),
+    "SILICONFLOW": Known(QUIRKS["siliconflow"].base_url, kind="siliconflow"),
+    "OPENROUTER": Known(QUIRKS["openrouter"].base_url, kind="openrouter"),
     "HOLYSHEEP": Known("https://api.holysheep.ai/v1", models=("gpt-4o-mini", "gpt-4.1")),
 }
 
@@ -65,7 +82,11 @@ _SIMULATED_PRICES = {
 
 
 def configuration(
-    environment: Mapping[str, str], client_key: str, simulator_port: int, nats_user: str = ""
+    environment: Mapping[str, str],
+    client_key: str,
+    simulator_port: int,
+    nats_user: str = "",
+    local: Provider | None = None,
 ) -> Config:
     """The configuration of a gateway that was told nothing but its environment.
 
@@ -74,11 +95,13 @@ def configuration(
         client_key: The first key; only its hash and id get in.
         simulator_port: Where the simulator listens; it is the provider if there is no other.
         nats_user: Public key of the client key's NATS user; empty: it has none.
+        local: The local model, when it was asked for; it goes before all others.
 
     Raises:
         SettingsError: A variable can't be used; the message names it.
     """
-    providers = (*_providers(environment),) or (simulator(simulator_port),)
+    own = (local,) if local else ()
+    providers = (*own, *_providers(environment)) or (simulator(simulator_port),)
     return Config(
         providers=providers,
         routes=(*_routes(providers),),
@@ -117,18 +140,25 @@ def _providers(environment: Mapping[str, str]) -> Iterator[Provider]:
                 base_url=base_url.rstrip("/"),
                 credentials=(Credential(api_key=f"${{{variable}}}"),),
                 models=known.models if known else (),
+                dialect=known.dialect if known else "openai",
+                kind=known.kind if known else "",
             )
 
 
 def _routes(providers: tuple[Provider, ...]) -> Iterator[Route]:
     relays = [provider for provider in providers if not _patterns(provider)]
+    others = [provider for provider in providers if provider.id != LOCAL]
     for provider in providers:
+        # Who asks the local model doesn't want to be answered from elsewhere.
+        behind = [] if provider.id == LOCAL else relays
         for pattern in _patterns(provider):
-            yield _route(pattern, [provider, *relays])
-    yield _route("*", relays or [providers[0]])
+            yield _route(pattern, [provider, *behind])
+    yield _route("*", relays or others[:1] or [providers[0]])
 
 
 def _patterns(provider: Provider) -> tuple[str, ...]:
+    if provider.id == LOCAL:
+        return provider.models
     known = KNOWN.get(provider.id.upper())
     return known.patterns if known else ()
 

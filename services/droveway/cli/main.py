@@ -63,12 +63,15 @@ def up(
         bool, typer.Option("--one-process", help="All services as tasks of one process.")
     ] = False,
     demo: Annotated[bool, typer.Option("--demo", help="Send a first request.")] = False,
+    local_model: Annotated[
+        bool, typer.Option("--local-model", help="Serve a small real model: provider `local`.")
+    ] = False,
 ) -> None:
     """Runs everything on this machine, with an embedded nats-server."""
     from droveway.cli.plan import Options
     from droveway.cli.up import run
 
-    run(Options(data, port, config, nats_url, one_process, demo))
+    run(Options(data, port, config, nats_url, one_process, demo, local_model))
 
 
 @app.command()
@@ -197,6 +200,14 @@ def nats_config(
 
     place = Place(listen=listen, store_dir=store_dir, monitor=monitor)
     config(data, public_keys, place, file or own_file())
+
+
+@app.command("local-model")
+def local_model() -> None:
+    """Serves the small real model of `up --local-model` alone, on the loopback."""
+    from droveway.cli.local_model import main
+
+    main()
 
 
 @app.command()

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from droveway.cli import ports
+import msgspec
+
+from droveway.cli import local_model, ports
 from droveway.cli.config import own_file, to_yaml
 from droveway.cli.data_folder import DataFolder, write_private
 from droveway.cli.environment import SIMULATOR, SIMULATOR_KEY, configuration, credential_variables
@@ -18,11 +20,12 @@ from droveway.cli.nats_users import (
     public_key,
 )
 from droveway.cli.processes import SERVICES
-from droveway.contracts.config import Config
+from droveway.contracts.config import Config, Provider
 from droveway.contracts.permissions import USERS
 from droveway.runtime.api_key import hash_key, parse_key
 from droveway.runtime.config_file import load
 from droveway.runtime.errors import SettingsError
+from droveway.runtime.settings import read
 
 GATEWAY_PORT = 8080
 SIMULATOR_PORT = 8090
@@ -41,6 +44,7 @@ class Options(NamedTuple):
     nats_url: str = ""
     one_process: bool = False
     demo: bool = False
+    local_model: bool = False
 
 
 class Plan(NamedTuple):
@@ -59,6 +63,8 @@ class Plan(NamedTuple):
     nats_url: str
     embedded: bool
     """Whether nats-server is one of our children."""
+    local_model: bool
+    """Whether the server of the local model is one of our children."""
     environment: dict[str, str]
     """Common to all services; each finds its own by name."""
     notes: tuple[str, ...]
@@ -104,10 +110,12 @@ def make(options: Options, environment: Mapping[str, str]) -> Plan:
     if path is None:
         path = folder.config
         user = ensure_key_user(folder, parse_key(key).id)
-        chosen = configuration(environment, key, _simulator_port(environment), user)
+        local = _local_provider(environment) if options.local_model else None
+        chosen = configuration(environment, key, _simulator_port(environment), user, local)
         write_private(path, to_yaml(chosen, _HEADER))
     config = load(str(path))
-    simulator_port = _simulated(config)
+    simulator_port = _port_here(config, SIMULATOR)
+    local_port = _local_port(config, path) if options.local_model else None
     services = SERVICES if simulator_port is None else (SIMULATOR, *SERVICES)
     external = options.nats_url or environment.get("DROVEWAY_NATS_URL", "")
     nats_url = external or _embedded_url(folder)
@@ -129,8 +137,10 @@ def make(options: Options, environment: Mapping[str, str]) -> Plan:
         services=services,
         nats_url=nats_url,
         embedded=not external,
+        local_model=local_port is not None,
         environment=dict(environment)
-        | _told(folder, gateway_port, path, nats_url, simulator_port, environment),
+        | _told(folder, gateway_port, path, nats_url, simulator_port, environment)
+        | ({} if local_port is None else {local_model.PORT_VARIABLE: str(local_port)}),
         notes=tuple(notes),
     )
 
@@ -197,13 +207,29 @@ def _simulator_port(environment: Mapping[str, str]) -> int:
     return int(told) if told.isdecimal() else ports.free(SIMULATOR_PORT)
 
 
-def _simulated(config: Config) -> int | None:
-    """The port of the simulator that the configuration expects on this machine."""
+def _port_here(config: Config, provider_id: str) -> int | None:
+    """The port of a provider that the configuration expects on this machine."""
     for provider in config.providers:
         address = urlsplit(provider.base_url)
-        if provider.id == SIMULATOR and address.hostname in _LOOPBACK:
+        if provider.id == provider_id and address.hostname in _LOOPBACK:
             return address.port
     return None
+
+
+def _local_provider(environment: Mapping[str, str]) -> Provider:
+    own = read(local_model.LocalModelSettings, "local_model", environment)
+    return local_model.provider(msgspec.structs.replace(own, port=ports.free(own.port)))
+
+
+def _local_port(config: Config, path: Path) -> int:
+    port = _port_here(config, local_model.LOCAL)
+    if port is None:
+        example = local_model.provider(local_model.LocalModelSettings())
+        raise SettingsError(
+            f"--local-model: {path} has no provider `{example.id}` "
+            f"with base_url {example.base_url}; add it, with a route to it"
+        )
+    return port
 
 
 def _embedded_url(folder: DataFolder) -> str:

@@ -1,4 +1,4 @@
-"""What the children of `droveway up` run: the broker, its set-up, a service, all services, a demo.
+"""What the children of `droveway up` run: the broker, its set-up, services, a local model, a demo.
 
 Everything here runs after the fork. `preload` runs before it, once, in the parent: what it imports
 is shared by all children.
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from droveway.cli import nats_server, ports, setup, terminal
+from droveway.cli import local_model, nats_server, ports, setup, terminal
 from droveway.cli.child import Child, Report
 from droveway.cli.environment import SIMULATOR
 from droveway.runtime import service, settings
@@ -28,6 +28,7 @@ SERVICES = ("metrics", "limiter", "caller", "router", "gateway")
 _DRAIN_MARGIN_S = 5.0
 _NATS_LIMIT_S = 10.0
 _NATS_STOP_LIMIT_S = 5.0
+_LOCAL_MODEL_STOP_LIMIT_S = 5.0
 
 
 def preload(names: Iterable[str], *, telemetry: bool) -> None:
@@ -58,6 +59,17 @@ def nats_child(binary: Path, config: Path) -> Child:
         nats_server.become(binary, config)
 
     return Child("nats-server", work, stop_limit_s=_NATS_STOP_LIMIT_S)
+
+
+def local_model_child(environment: dict[str, str]) -> Child:
+    """The local model's server: its own process in each mode, for its memory and its threads."""
+    return Child(
+        local_model.SERVICE,
+        local_model.run,
+        frozenset({local_model.SERVICE}),
+        stop_limit_s=_LOCAL_MODEL_STOP_LIMIT_S,
+        environment=environment,
+    )
 
 
 def setup_child(broker: BusSettings, say: Any) -> Child:

@@ -1,4 +1,4 @@
-"""`droveway setup`: makes the streams, the consumer and the KV bucket, or brings them up to date.
+"""`droveway setup`: makes the streams, the consumer and the KV buckets, or brings them up to date.
 
 Idempotent: a second run changes nothing. Only the fields that `contracts.jetstream` names are
 compared; what an operator added besides (placement, compression) stays.
@@ -35,6 +35,10 @@ class SetupSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Rows of 35 days; when full new rows are refused, and then new requests."""
     idempotency_max_bytes: Count = 128 * _MIB
     """Rows of `Idempotency-Key`; when full, requests with that header are refused."""
+    responses_max_bytes: Count = 256 * _MIB
+    """Stored responses; when full, new ones are answered with a warning and not kept."""
+    responses_ttl_s: Annotated[int, msgspec.Meta(ge=60)] = 24 * 3600
+    """How long a response is kept."""
     max_ack_pending: Count = 5_000
     """Rows that the ledger may have in hand; then delivery waits for it."""
 
@@ -94,11 +98,15 @@ async def apply(bus: Bus, wanted: SetupSettings, *, dry_run: bool) -> list[Chang
     """
     usage = jetstream.usage_stream(wanted.usage_max_bytes, wanted.replicas)
     bucket = jetstream.idempotency_bucket(wanted.idempotency_max_bytes, wanted.replicas)
+    responses = jetstream.responses_bucket(
+        wanted.responses_max_bytes, wanted.responses_ttl_s, wanted.replicas
+    )
     consumer = jetstream.usage_consumer(wanted.max_ack_pending)
     return [
         await _stream(bus, f"stream {jetstream.USAGE}", usage, dry_run=dry_run),
         await _consumer(bus, consumer, dry_run=dry_run),
         await _stream(bus, f"bucket {jetstream.IDEMPOTENCY}", bucket, dry_run=dry_run),
+        await _stream(bus, f"bucket {jetstream.RESPONSES}", responses, dry_run=dry_run),
     ]
 
 

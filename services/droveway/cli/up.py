@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from rich.console import Console
 
-from droveway.cli import dotenv, nats_server, plan, processes, terminal
+from droveway.cli import dotenv, local_model, nats_server, plan, processes, terminal
 from droveway.cli.child import Child, Report
 from droveway.cli.data_folder import DataFolder
 from droveway.cli.nats_config import NatsServerSettings
@@ -37,6 +37,8 @@ def run(options: Options) -> None:
     console = terminal.console()
     environment = plan.environment_with_file(dotenv.read(Path(".env")))
     os.environ.update(environment)
+    if options.local_model:
+        local_model.check(local_model.read_settings())
     folder = DataFolder(options.data)
     with folder.locked():
         chosen = plan.make(options, environment)
@@ -65,6 +67,8 @@ def _start(children: Supervisor, chosen: Plan, options: Options, console: Consol
     )
     setup = processes.setup_child(broker, lambda text: console.print(f"[dim]  {text}[/]"))
     children.must_succeed(setup, _SETUP_LIMIT_S)
+    if chosen.local_model:
+        children.start(processes.local_model_child(chosen.environment_of(local_model.SERVICE)))
     if options.one_process:
         children.start(processes.all_in_one_child(chosen.services, chosen.environment))
         return

@@ -55,6 +55,11 @@ class _Content(msgspec.Struct, frozen=True):
     reasoning_content: msgspec.Raw = _ABSENT
     reasoning: msgspec.Raw = _ABSENT
     audio: msgspec.Raw = _ABSENT
+    role: msgspec.Raw = _ABSENT
+
+    def begins(self) -> bool:
+        """It is what a choice's first delta has to be: the role with empty content, only."""
+        return self.role is not _ABSENT and bytes(self.content) == b'""' and not self.size_bytes()
 
     def size_bytes(self) -> int:
         """Bytes of content of any kind, without the quotes or brackets around it."""
@@ -68,7 +73,9 @@ class _Content(msgspec.Struct, frozen=True):
         return size
 
 
-class _Choice(msgspec.Struct, frozen=True):
+class Choice(msgspec.Struct, frozen=True):
+    """One choice, or a piece of one."""
+
     index: int | None = None
     delta: _Content | None = None
     message: _Content | None = None
@@ -78,11 +85,12 @@ class _Choice(msgspec.Struct, frozen=True):
 class Chunk(msgspec.Struct, frozen=True):
     """What is read of it; all else passes unread."""
 
-    choices: list[_Choice] | None = None
+    choices: list[Choice] | None = None
     usage: _Usage | None = None
     error: msgspec.Raw = _ABSENT
     model: str | None = None
     id: str | None = None
+    created: int | float | None = None
 
     def is_error(self) -> bool:
         """The provider reports an error in band."""

@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 class Untranslatable(Exception):
     """The request asks for what the other dialect has no words for; the client gets a 400."""
 
+    code = "invalid_request"
+    """Of the catalogue."""
+
     def __init__(self, message: str, param: str) -> None:
         super().__init__(message)
         self.message = message

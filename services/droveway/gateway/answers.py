@@ -1,7 +1,7 @@
 """Answers that aren't streams: JSON bodies, errors in OpenAI's shape, and the headers of both."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -94,18 +94,15 @@ def duration(milliseconds: int) -> bytes:
     return f"{hours}h{minutes}m{rest}s".encode() if hours else f"{minutes}m{rest}s".encode()
 
 
+def moment(after_ms: int) -> bytes:
+    """A time from now as RFC 3339 has it, in whole seconds and never too early."""
+    at = datetime.now(UTC) + timedelta(milliseconds=after_ms + 999)
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ").encode()
+
+
 def with_base(headers: Headers, request_id: str) -> Headers:
     """`headers` and those of every answer."""
     return [(b"x-request-id", request_id.encode()), *_BASE, *headers]
-
-
-def start(status: int, headers: Headers, request_id: str) -> Mapping[str, Any]:
-    """The ASGI message that begins an answer."""
-    return {
-        "type": "http.response.start",
-        "status": status,
-        "headers": with_base(headers, request_id),
-    }
 
 
 def json_headers(body: bytes, headers: Headers) -> Headers:

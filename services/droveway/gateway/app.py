@@ -1,18 +1,21 @@
 """The gateway's ASGI application: which path is what, and one way out for every error."""
 
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from droveway.contracts.config import Config, Cors, Key
-from droveway.contracts.errors import Failure, status_of
-from droveway.gateway import answers
+from droveway.contracts.errors import Failure
+from droveway.gateway import operations
+from droveway.gateway.answers import Headers
 from droveway.gateway.auth import Authenticator
 from droveway.gateway.cors import preflight_headers, response_headers
+from droveway.gateway.doors.count_tokens import CountTokens
 from droveway.gateway.doors.exchange import Exchange, Message, Receive, Send
-from droveway.gateway.doors.http import HttpDoor
+from droveway.gateway.doors.http import Endpoint, HttpDoor
+from droveway.gateway.doors.stored import StoredDoor
 from droveway.gateway.entrance import by_http
+from droveway.gateway.faces import ANTHROPIC, OPENAI, Face
 from droveway.gateway.journal import Journal, Ledgers
 from droveway.gateway.models import ModelList
 from droveway.gateway.pending import ClientGone
@@ -20,11 +23,23 @@ from droveway.gateway.refusal import Refusal, refuse
 
 log = logging.getLogger(__name__)
 
-Endpoint = Callable[[Exchange, Journal, Key], Awaitable[None]]
-
 _MODELS = "/v1/models"
-_CHAT = "/v1/chat/completions"
+_RESPONSES = "/v1/responses/"
+_COUNT_TOKENS = "/v1/messages/count_tokens"
 _MAX_PATH = 1_024
+
+
+class Route(NamedTuple):
+    """What a path means; it holds nothing of the client's."""
+
+    operation: str
+    template: str
+    methods: tuple[str, ...] = ()
+    endpoint: Endpoint | None = None
+    face: Face = OPENAI
+
+
+_UNKNOWN = Route("unknown", "unknown")
 
 
 class Gateway:
@@ -32,10 +47,20 @@ class Gateway:
 
     def __init__(self, auth: Authenticator, ledgers: Ledgers) -> None:
         self.auth = auth
-        self.chat: HttpDoor | None = None
+        self._inference: dict[str, Route] = {}
         self._ledgers = ledgers
         self._cors = Cors()
         self.models: ModelList | None = None
+        self.stored: StoredDoor | None = None
+
+    def serve_inference(self, door: HttpDoor, count_tokens: CountTokens) -> None:
+        """Has `door` serve every operation."""
+        self._inference[_COUNT_TOKENS] = Route(
+            "messages.count", _COUNT_TOKENS, ("POST",), count_tokens.serve, ANTHROPIC
+        )
+        for one in operations.ALL:
+            served = Route(one.name, one.path, ("POST",), door.endpoint(one), one.face)
+            self._inference[one.path] = served
 
     def configure(self, config: Config) -> None:
         """Adopts keys, models and CORS of a new configuration."""
@@ -43,9 +68,9 @@ class Gateway:
         self.models = ModelList(config)
         self._cors = config.cors
 
-    def serves(self, model: str) -> bool:
-        """Whether the configuration in force routes this name."""
-        return self.models is not None and self.models.serves(model)
+    def allows(self, key: Key, model: str) -> bool:
+        """Whether the configuration in force routes this name for this key."""
+        return self.models is not None and self.models.allows(key, model)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One HTTP request, in ASGI's form."""
@@ -55,11 +80,15 @@ class Gateway:
             exchange.extra = response_headers(self._cors, origin)
         method: str = scope["method"]
         path = clean_path(scope)
-        name, route, methods, endpoint = self._endpoint(path)
+        route = self._route(path)
+        if route.face is OPENAI and exchange.header(b"anthropic-version") is not None:
+            route = route._replace(face=ANTHROPIC)
+        exchange.face = route.face
+        methods, endpoint = route.methods, route.endpoint
         journal = Journal(
             self._ledgers,
             exchange.request_id,
-            by_http(name, method, route),
+            by_http(route.operation, method, route.template),
             exchange.text(b"traceparent"),
             exchange.text(b"tracestate"),
         )
@@ -89,17 +118,33 @@ class Gateway:
         finally:
             journal.close()
 
-    def _endpoint(self, path: str) -> tuple[str, str, tuple[str, ...], Endpoint | None]:
-        """Operation, route, methods and what serves it; a route holds nothing of the client's."""
-        if path == _CHAT:
-            assert self.chat is not None
-            return "chat.completions", _CHAT, ("POST",), self.chat.serve
+    def _route(self, path: str) -> Route:
+        if (route := self._inference.get(path)) is not None:
+            return route
         if path == _MODELS:
-            return "models.list", _MODELS, ("GET",), self._list_models
+            return Route("models.list", _MODELS, ("GET",), self._list_models)
+        if path.startswith(_RESPONSES) and self.stored is not None:
+            return self._stored_route(self.stored, path.removeprefix(_RESPONSES))
         if path.startswith(_MODELS + "/"):
             one = self._one_model(path.removeprefix(_MODELS + "/"))
-            return "models.get", _MODELS + "/{model}", ("GET",), one
-        return "unknown", "unknown", (), None
+            return Route("models.get", _MODELS + "/{model}", ("GET",), one)
+        return _UNKNOWN
+
+    def _stored_route(self, door: StoredDoor, rest: str) -> Route:
+        response_id, slash, below = rest.partition("/")
+
+        async def one(exchange: Exchange, journal: Journal, key: Key) -> None:
+            await door.one(response_id, exchange, journal, key)
+
+        async def items(exchange: Exchange, journal: Journal, key: Key) -> None:
+            await door.items(response_id, exchange, journal, key)
+
+        template = _RESPONSES + "{id}"
+        if not slash:
+            return Route("responses.one", template, ("GET", "DELETE"), one)
+        if below == "input_items":
+            return Route("responses.items", template + "/input_items", ("GET",), items)
+        return _UNKNOWN
 
     async def _list_models(self, exchange: Exchange, journal: Journal, key: Key) -> None:
         assert self.models is not None
@@ -114,17 +159,16 @@ class Gateway:
 
     def _preflight(
         self, exchange: Exchange, origin: bytes | None, methods: tuple[str, ...]
-    ) -> answers.Headers | None:
+    ) -> Headers | None:
         requested = exchange.header(b"access-control-request-method")
         return preflight_headers(self._cors, origin, requested, ", ".join(methods).encode())
 
     async def _refuse(self, exchange: Exchange, journal: Journal, refusal: Refusal) -> None:
-        status = status_of(refusal.failure)
         journal.fail(refusal.failure)
         if exchange.started:  # the headers said 200: the error is told in band
             await exchange.in_band(refusal)
             return
-        await exchange.refuse(refusal, status, answers.window_headers(journal.window))
+        await exchange.refuse(refusal, journal.window)
 
 
 async def _answer(exchange: Exchange, journal: Journal, body: bytes) -> None:

@@ -52,6 +52,8 @@ class Journal:
         self.attempts = 0
         self.accepted = False
         self.window: Window | None = None
+        self.warnings: tuple[str, ...] = ()
+        """What the provider won't get of the request, as far as the door knows."""
         self.answer_bytes = 0
         self.events = 0
         self._ledgers = ledgers

@@ -5,19 +5,24 @@ import logging
 import resource
 from typing import NamedTuple
 
+from droveway.gateway.adapters import Adapters
 from droveway.gateway.app import Gateway
 from droveway.gateway.auth import Authenticator
-from droveway.gateway.doors.chat import Chat
 from droveway.gateway.doors.client_relays import ClientRelays
+from droveway.gateway.doors.count_tokens import CountTokens
 from droveway.gateway.doors.http import HttpDoor
+from droveway.gateway.doors.inference import Inference
 from droveway.gateway.doors.key_rates import KeyRates
 from droveway.gateway.doors.key_shares import KeyShares
 from droveway.gateway.doors.nats import NatsDoor
+from droveway.gateway.doors.stored import StoredDoor
 from droveway.gateway.exposition import ClientMetrics, EdgeMetrics
 from droveway.gateway.http_limits import HttpLimits, within_descriptors
 from droveway.gateway.journal import Ledgers
+from droveway.gateway.responses import ResponsesAdapter
 from droveway.gateway.server import serving
 from droveway.gateway.settings import GatewaySettings
+from droveway.gateway.stored_responses import StoredResponses
 from droveway.otel.logs import log_event
 from droveway.runtime.config_file import LiveConfig
 from droveway.runtime.errors import SettingsError
@@ -50,17 +55,24 @@ async def run(settings: GatewaySettings, stop: asyncio.Event, ready: Ready) -> N
         ledgers = Ledgers(process.telemetry, spool, metrics, process.instance)
         gateway = Gateway(auth, ledgers)
         live.on_change(gateway.configure)
-        chat = Chat(process.bus, hub, spool, settings, gateway.serves)
-        gateway.chat = HttpDoor(chat, process.tasks, settings.first_comment_s)
+        stored = StoredResponses(process.bus, settings.max_stored_bytes)
+        gateway.stored = StoredDoor(stored)
+        adapters = Adapters(ResponsesAdapter(stored, keeps=settings.store_responses))
+        inference = Inference(process.bus, hub, spool, settings, gateway.allows, adapters)
+        gateway.serve_inference(
+            HttpDoor(inference, process.tasks, settings.first_comment_s),
+            CountTokens(gateway.allows, inference.held),
+        )
         relays = ClientRelays(process.bus, settings.client_stall_s)
         rates = KeyRates(process.bus, settings.max_key_requests_per_s)
         shares = KeyShares(process.bus, settings.max_key_open_requests)
         nats_door = NatsDoor(
-            process.bus, chat, auth, ledgers, relays,
+            process.bus, inference, auth, ledgers, relays,
             process.consumer("client", settings.max_open_requests), rates, shares,
             settings.max_message_bytes,
         )  # fmt: skip
         process.gauges.add("relay", hub.statistics)
+        process.gauges.add("stored_responses", stored.statistics)
         process.gauges.add("client_relay", relays.statistics)
         process.gauges.add("nats_door", nats_door.statistics)
         process.gauges.add("key_rate", rates.statistics)
@@ -71,8 +83,8 @@ async def run(settings: GatewaySettings, stop: asyncio.Event, ready: Ready) -> N
         process.gauges.add(
             "door",
             lambda: DoorStatistics(
-                chat.open_requests, settings.max_open_requests,
-                chat.held.used_bytes, settings.max_held_bytes,
+                inference.open_requests, settings.max_open_requests,
+                inference.held.used_bytes, settings.max_held_bytes,
             ),
         )  # fmt: skip
         process.checks["usage"] = lambda: "no row can be recorded" if spool.full else ""

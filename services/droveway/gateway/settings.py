@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 
 from droveway.contracts.client import MAX_MESSAGE_BYTES
+from droveway.contracts.jetstream import MAX_RESPONSE_BYTES
 from droveway.runtime.settings import Count, DrainingSettings, Port, Seconds
 
 
@@ -40,6 +41,12 @@ class GatewaySettings(DrainingSettings, frozen=True, kw_only=True):
     """A client on the bus that grants no credit for this long, while frames wait for it, is cut."""
     spool_rows: Count = 10_000
     """Usage rows that may wait for JetStream; when full 503 `ledger_unavailable`."""
+    store_responses: bool = True
+    """Whether responses are kept unless a request says `store: false`; if not, none is, and
+    `previous_response_id` is refused with 400 `unsupported_parameter`."""
+    max_stored_bytes: Annotated[int, msgspec.Meta(ge=1024, le=MAX_RESPONSE_BYTES)] = 512 * 1024
+    """A stored response with its conversation; a larger one is answered with a warning and not
+    kept. How long they are kept, and how many, is set for the set-up job."""
     failed_logins_per_s: Count = 20
     """Requests with an unknown key per address and second, five seconds' worth at once; then 429
     before any hashing, while keys that bear a known id are still looked at."""

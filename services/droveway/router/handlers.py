@@ -95,10 +95,9 @@ class Router:
         """Who has committed it; None when it was refused, or nothing is to be said of it."""
         assert self.table is not None
         deadline = Deadline.after_ms(request.remaining_ms)
-        route = self.table.route(request.model)
-        if route is None:
-            text = f"The model `{request.model[:100]}` does not exist or you do not have access"
-            self._refuse(owned, journey, failure("model_not_found", text, param="model"))
+        found = self._candidates(self.table, request)
+        if isinstance(found, Failure):
+            self._refuse(owned, journey, found)
             return None
         decision = await admit(
             self._bus,
@@ -118,7 +117,7 @@ class Router:
             request_id=request.request_id, router=self._bus.instance, requests=decision.requests
         )
         self._owned.say(reply, owned.accepted)
-        candidates = deque(self.table.candidates(route, request.model, self._dice))
+        candidates = deque(found)
         limit = min(self._settings.max_attempts, request.attempts_left)
         failures: list[Failure] = []
         started = 0
@@ -150,6 +149,18 @@ class Router:
         self._refuse(owned, journey, last_word(failures, journey.tried), decision.requests)
         return None
 
+    def _candidates(
+        self, table: RoutingTable, request: InferenceRequested
+    ) -> list[Candidate] | Failure:
+        """Whom to try, in this order; asked before admission, so a refusal counts nowhere."""
+        model = table.served(request.model)
+        route = table.route(model)
+        if route is None:
+            text = f"The model `{request.model[:100]}` does not exist or you do not have access"
+            return failure("model_not_found", text, param="model")
+        candidates = table.candidates(route, model, self._dice)
+        return table.able(candidates, request.needs, request.dialect)
+
     async def _try(
         self,
         request: InferenceRequested,
@@ -174,6 +185,8 @@ class Router:
             tenant=request.tenant,
             key_id=request.key_id,
             dialect=request.dialect,
+            api_version=request.api_version,
+            api_features=request.api_features,
             model=request.model,
             target=candidate.target,
             stream=request.stream,

@@ -1,10 +1,18 @@
 """Model name to targets: exact names first, then the longest prefix; tiers in order of priority."""
 
+import functools
 import random
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from droveway.contracts.config import Config, Route, Tier
 from droveway.contracts.dispatch import Target
+from droveway.contracts.errors import Failure, failure
+from droveway.contracts.inference import Needs
+from droveway.dialects import dialect
+from droveway.dialects.capability import missing
+from droveway.dialects.models import EXACT, MAX_REMEMBERED, ModelTable
+from droveway.dialects.quirks import quirk_of
 
 
 class Candidate(NamedTuple):
@@ -31,6 +39,14 @@ class RoutingTable:
             key=lambda pair: -len(pair[0]),
         )
         self._providers = {provider.id: provider for provider in config.providers}
+        self._models = ModelTable(config.models, config.aliases)
+        self._served = functools.lru_cache(MAX_REMEMBERED)(
+            functools.partial(self._models.served, specificity=self._specificity)
+        )
+
+    def served(self, model: str) -> str:
+        """The name that is routed for what a client calls `model`: an alias's, or its own."""
+        return self._served(model)
 
     def route(self, model: str) -> Route | None:
         """The route that serves `model`, or None."""
@@ -45,6 +61,38 @@ class RoutingTable:
             for tier in route.tiers
             for index in _weighted_order(tier, dice)
         ]
+
+    def able(
+        self, candidates: Iterable[Candidate], needs: Needs, asked: str
+    ) -> list[Candidate] | Failure:
+        """The candidates that can serve such a request, in their order; why none, if none can.
+
+        Args:
+            candidates: Of one route.
+            needs: The request's.
+            asked: Its dialect. A provider that speaks Anthropic's gets Anthropic's requests as
+                they are, and refuses them in its own words.
+        """
+        kept, lack = list[Candidate](), None
+        for candidate in candidates:
+            provider = self._providers[candidate.target.provider]
+            if asked == dialect.MESSAGES and provider.dialect == "anthropic":
+                kept.append(candidate)
+                continue
+            facts, lacks = self._models.facts(candidate.target.model), quirk_of(provider).lacks
+            found = missing(needs, facts, provider.dialect, lacks)
+            lack = lack or found
+            if found is None:
+                kept.append(candidate)
+        if kept or lack is None:
+            return kept
+        return failure("unsupported_parameter", lack[1], param=lack[0])
+
+    def _specificity(self, model: str) -> int:
+        if model in self._exact:
+            return EXACT
+        route = self.route(model)
+        return -1 if route is None else len(route.model)
 
     def _candidate(self, tier: Tier, index: int, model: str) -> Candidate:
         chosen = tier.targets[index]

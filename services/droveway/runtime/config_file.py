@@ -16,6 +16,7 @@ from watchfiles import Change, awatch
 
 from droveway.contracts.config import Config, Provider, Route
 from droveway.otel.logs import log_event
+from droveway.runtime.config_models import kind_findings, model_findings
 from droveway.runtime.errors import SettingsError
 
 log = logging.getLogger(__name__)
@@ -115,6 +116,7 @@ def _findings(config: Config) -> Iterator[str]:
         for at, model in enumerate(key.models):
             if "*" in model[:-1]:
                 yield f"keys[{index}].models[{at}]: {model!r}: * may only stand at the end"
+    yield from model_findings(config)
     for index, origin in enumerate(config.cors.origins):
         if origin != "*" and not _ORIGIN.fullmatch(origin):
             yield (
@@ -144,6 +146,7 @@ def _provider_findings(place: str, provider: Provider) -> Iterator[str]:
         yield f"{place}.base_url: only scheme, host, port and path; keys go into credentials"
     elif parts.scheme == "http" and host not in _LOOPBACK and not provider.allow_http:
         yield f"{place}.base_url: plain http to {host!r}; use https, or set allow_http: true"
+    yield from kind_findings(place, provider)
     yield from _doubles(f"{place}.credentials", [one.id for one in provider.credentials])
     if not provider.credentials:
         yield f"{place}.credentials: empty; leave it out for a provider without keys"

@@ -1,35 +1,30 @@
-"""The simulator's routes: OpenAI's under /v1, its own book, and probes."""
+"""The simulator's routes: those of two providers under /v1, its own book, and probes."""
 
 import asyncio
 import time
-from collections.abc import Iterator
 
 import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from droveway.simulator import catalogue
-from droveway.simulator.answer import Author
-from droveway.simulator.book import Book, Entry, Outcome
-from droveway.simulator.chat import ChatRequest, decode
-from droveway.simulator.errors import ApiError, model_not_found, refusal
-from droveway.simulator.faults import (
-    FailFirst,
-    FaultError,
-    Faults,
-    parse_faults,
-    parse_model_faults,
-)
-from droveway.simulator.script import JSON_HEADERS, instead_of_answer, stream, whole
+from droveway.simulator import catalogue as openai_catalogue
+from droveway.simulator.anthropic import catalogue as anthropic_catalogue
+from droveway.simulator.anthropic.cache import BreakpointCache
+from droveway.simulator.anthropic.dialect import ANTHROPIC
+from droveway.simulator.anthropic.messages import CountTokens, Messages
+from droveway.simulator.book import Book
+from droveway.simulator.delivery import JSON_HEADERS
+from droveway.simulator.dialect import Dialect
+from droveway.simulator.errors import ApiError
+from droveway.simulator.fail_first import FailFirst
+from droveway.simulator.front import Front, authorize
+from droveway.simulator.openai.chat import Chat
+from droveway.simulator.openai.dialect import OPENAI, model_not_found
+from droveway.simulator.openai.embeddings import Embeddings
 from droveway.simulator.settings import Settings
-from droveway.simulator.steps import Step, Timing, body_steps, with_wire_faults
-from droveway.simulator.text import numbered_count
 from droveway.simulator.tokens import PrefixCache
-from droveway.simulator.wire import Player
 
-FAULT_HEADER = "x-simulator-fault"
-SCOPE_HEADER = "x-simulator-scope"
-REFUSED_KEY_PREFIX = "bad-"
+VERSION_HEADER = "anthropic-version"
 
 
 def monotonic_ms() -> float:
@@ -44,22 +39,25 @@ class Simulator:
         self.changed = asyncio.Event()
         self.book = Book(settings.book_entries, monotonic_ms, self.changed.set)
         self.stopping = asyncio.Event()
-        self._settings = settings
+        self._max_body_bytes = settings.max_body_bytes
         self._fail_first = FailFirst(settings.fail_first_counters)
-        self._cache = PrefixCache(settings.prefix_blocks)
-        self._author = Author(
-            seed=settings.seed,
-            answer_tokens=settings.answer_tokens,
-            max_answer_tokens=settings.max_answer_tokens,
-            cache=self._cache,
-        )
+        self._prefixes = PrefixCache(settings.prefix_blocks)
+        self._breakpoints = BreakpointCache(settings.prefix_blocks, time.monotonic)
+        self._front = Front(settings, self.book, self._fail_first, self.stopping)
+        self._chat = Chat(settings, self._prefixes)
+        self._embeddings = Embeddings(settings)
+        self._messages = Messages(settings, self._breakpoints)
+        self._count_tokens = CountTokens(settings)
 
     def application(self) -> web.Application:
         """Lay out the routes."""
         app = web.Application(
-            client_max_size=self._settings.max_body_bytes, middlewares=[errors_in_openai_shape]
+            client_max_size=self._max_body_bytes, middlewares=[errors_in_the_callers_shape]
         )
         app.router.add_post("/v1/chat/completions", self.chat)
+        app.router.add_post("/v1/embeddings", self.embeddings)
+        app.router.add_post("/v1/messages", self.messages)
+        app.router.add_post("/v1/messages/count_tokens", self.count_tokens)
         app.router.add_get("/v1/models", self.models)
         app.router.add_get("/v1/models/{id:.+}", self.model)
         app.router.add_get("/book", self.read_book)
@@ -71,35 +69,37 @@ class Simulator:
         return app
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
-        """Answer a chat request and keep book of how that ended."""
-        authorization = request.headers.get("authorization")
-        entry = self.book.open(
-            authorization is not None, _bearer_key(request), list(request.headers)
-        )
-        player = Player(request, entry, self.stopping)
-        outcome: Outcome = "broken"
-        try:
-            outcome = await player.play(await self._steps(request, entry))
-        except ConnectionError:
-            outcome = "client_closed"
-        except asyncio.CancelledError:
-            # aiohttp cancels both for a lost connection and for a stop that drained too long.
-            outcome = "client_closed" if request.transport is None else "stopped"
-            raise
-        finally:
-            self.book.close(entry, outcome)
-        return player.response
+        """Answer a chat completion."""
+        return await self._front.serve(request, self._chat)
+
+    async def embeddings(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request for embeddings."""
+        return await self._front.serve(request, self._embeddings)
+
+    async def messages(self, request: web.Request) -> web.StreamResponse:
+        """Answer an Anthropic message."""
+        return await self._front.serve(request, self._messages)
+
+    async def count_tokens(self, request: web.Request) -> web.StreamResponse:
+        """Count the tokens that an Anthropic message would have."""
+        return await self._front.serve(request, self._count_tokens)
 
     async def models(self, request: web.Request) -> web.Response:
-        """List the models with prices."""
-        _authorize(request)
-        return _json({"object": "list", "data": catalogue.MODELS})
+        """List the models, in the shape of whoever asks."""
+        dialect = _dialect_of(request)
+        authorize(request, dialect)
+        if dialect is ANTHROPIC:
+            return _json(anthropic_catalogue.page(request.query))
+        return _json({"object": "list", "data": openai_catalogue.MODELS})
 
     async def model(self, request: web.Request) -> web.Response:
         """Describe one model."""
-        _authorize(request)
+        dialect = _dialect_of(request)
+        authorize(request, dialect)
         name = request.match_info["id"]
-        found = catalogue.find(name)
+        if dialect is ANTHROPIC:
+            return _json(anthropic_catalogue.find(name))
+        found = openai_catalogue.find(name)
         if found is None:
             raise model_not_found(name)
         return _json(found)
@@ -121,7 +121,8 @@ class Simulator:
         """Forget the book, the counters of `times=n` and the prefixes, as after a start."""
         self.book.clear()
         self._fail_first.clear()
-        self._cache.clear()
+        self._prefixes.clear()
+        self._breakpoints.clear()
         return web.Response(status=204)
 
     async def live(self, _request: web.Request) -> web.Response:
@@ -137,83 +138,27 @@ class Simulator:
     async def _stop(self, _app: web.Application) -> None:
         self.stopping.set()
 
-    async def _steps(self, request: web.Request, entry: Entry) -> Iterator[Step]:
-        try:
-            chat = await self._read(request, entry)
-            faults = self._faults(request, chat.model)
-            entry.fault = faults.spec or None
-            return with_wire_faults(self._reply(chat, entry, faults), faults)
-        except ApiError as error:
-            return body_steps(error.status, JSON_HEADERS, error.body)
-
-    async def _read(self, request: web.Request, entry: Entry) -> ChatRequest:
-        if self.book.totals.open_requests > self._settings.max_open_requests:
-            raise refusal(503)
-        _authorize(request)
-        try:
-            body = await request.read()
-        except web.HTTPRequestEntityTooLarge as error:
-            raise refusal(413) from error
-        entry.body_bytes = len(body)
-        if self._settings.keep_bodies:
-            self.book.keep_body(entry, body[: self._settings.kept_body_bytes])
-        chat = decode(body, self._settings.max_choices)
-        entry.model, entry.stream, entry.images = chat.model, bool(chat.stream), chat.images
-        return chat
-
-    def _faults(self, request: web.Request, model: str) -> Faults:
-        header = request.headers.get(FAULT_HEADER)
-        try:
-            if header is not None:
-                faults = parse_faults(header)
-            else:
-                faults = parse_model_faults(model)
-                faults = faults if faults.spec else parse_faults(self._settings.fault)
-        except FaultError as error:
-            param = "model" if header is None else None
-            raise ApiError(400, f"{error}.", code="unknown_fault", param=param) from error
-        scope = request.headers.get(SCOPE_HEADER, "")
-        return faults if self._fail_first.strikes(faults, model, scope) else faults.spared()
-
-    def _reply(self, chat: ChatRequest, entry: Entry, faults: Faults) -> Iterator[Step]:
-        if faults.instead:
-            return instead_of_answer(faults)
-        if chat.model == catalogue.MISSING_MODEL:
-            raise model_not_found(chat.model)
-        answer = self._author.write(
-            chat,
-            serial=entry.id.removeprefix("req_"),
-            created=int(time.time()),
-            numbered=faults.numbers.get("numbered", numbered_count(chat.model)),
-        )
-        first_token_ms = faults.numbers.get("slow-first-token", self._settings.first_token_ms)
-        timing = Timing(first_token_ms, self._settings.token_interval_ms)
-        if chat.stream:
-            return stream(answer, chat.include_usage, faults, timing)
-        return whole(answer, faults, timing)
-
 
 @web.middleware
-async def errors_in_openai_shape(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer refusals and unknown routes with OpenAI's error object."""
+async def errors_in_the_callers_shape(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer refusals and unknown routes with the error object that the caller knows."""
     try:
         return await handler(request)
     except ApiError as error:
-        return web.Response(status=error.status, body=error.body, headers=JSON_HEADERS)
+        return _refused(request, error)
     except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
-        unknown = ApiError(error.status, f"Unknown request URL: {request.method} {request.path}.")
-        return web.Response(status=error.status, body=unknown.body, headers=JSON_HEADERS)
+        message = f"Unknown request URL: {request.method} {request.path}."
+        return _refused(request, ApiError(error.status, message))
 
 
-def _bearer_key(request: web.Request) -> str | None:
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    return key.strip() or None if scheme.lower() == "bearer" else None
+def _refused(request: web.Request, error: ApiError) -> web.Response:
+    body = _dialect_of(request).error_body(error, "")
+    return web.Response(status=error.status, body=body, headers=JSON_HEADERS)
 
 
-def _authorize(request: web.Request) -> None:
-    key = _bearer_key(request)
-    if key is None or key.startswith(REFUSED_KEY_PREFIX):
-        raise refusal(401)
+def _dialect_of(request: web.Request) -> Dialect:
+    is_messages = request.path.startswith("/v1/messages")
+    return ANTHROPIC if is_messages or VERSION_HEADER in request.headers else OPENAI
 
 
 def _json(value: object) -> web.Response:

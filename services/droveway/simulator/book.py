@@ -1,4 +1,4 @@
-"""The simulator's book: one entry for each chat request, told from the provider's side."""
+"""The simulator's book: one entry for each request to a model, told from the provider's side."""
 
 import hashlib
 from collections import deque
@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from droveway.simulator.tokens import Usage
+from droveway.simulator.tokens import MessagesUsage, Usage
 
 Outcome = Literal["open", "answered", "refused", "broken", "client_closed", "stopped"]
 """`answered`: sent to its end with 200. `refused`: sent with another status. `broken`: a fault
@@ -18,11 +18,19 @@ class Entry(msgspec.Struct, kw_only=True):
     """One request as the provider saw it; times are monotonic milliseconds."""
 
     id: str
+    dialect: Literal["openai", "anthropic"] = "openai"
+    endpoint: str = "chat"
+    """`chat`, `embeddings`, `messages` or `count_tokens`."""
     model: str = ""
     stream: bool = False
     authorization_present: bool
     key_fingerprint: str | None
     """First 12 hex digits of the key's SHA-256; the key itself is never kept."""
+    key_headers: list[str] = []
+    """Which of `authorization` and `x-api-key` were there."""
+    anthropic_version: str | None = None
+    anthropic_beta: str | None = None
+    """The values of all such headers, joined by commas."""
     header_names: list[str]
     started_ms: float
     ended_ms: float | None = None
@@ -30,11 +38,14 @@ class Entry(msgspec.Struct, kw_only=True):
     """When the caller was seen to close before the answer's end."""
     body_bytes: int = 0
     images: int = 0
+    audios: int = 0
     status: int | None = None
     """The status sent; none if no head left."""
     tokens_sent: int = 0
     usage: Usage | None = None
     """The usage that was written to the caller; none if it wasn't reached or wasn't asked for."""
+    anthropic_usage: MessagesUsage | None = None
+    """The same of a message; then `usage` is none."""
     fault: str | None = None
     """The spec that struck this request."""
     outcome: Outcome = "open"
@@ -112,7 +123,7 @@ class Book:
             self._bodies[entry.id] = body
 
     def find(self, entry_id: str) -> Entry | None:
-        """Look an entry up by its id, which the answer carried as `x-request-id`."""
+        """Look an entry up by its id, which the answer carried as (`x-`)`request-id`."""
         return next((entry for entry in self._entries if entry.id == entry_id), None)
 
     def body(self, entry_id: str) -> bytes | None:

@@ -1,73 +1,23 @@
-"""Errors in OpenAI's words: status, type, code, parameter and message.
-
-Source: platform.openai.com/docs/guides/error-codes and openai-python 3.54.
-"""
-
-import msgspec
+"""How a request is refused, before a dialect puts it into its own words."""
 
 
 class ApiError(Exception):
-    """The request ends with this status and OpenAI's error object."""
+    """The request ends with this status; a dialect fills in what isn't said here."""
 
     def __init__(
         self,
         status: int,
-        message: str,
+        message: str | None = None,
         *,
-        kind: str = "invalid_request_error",
+        kind: str | None = None,
         code: str | None = None,
         param: str | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(message or f"status {status}")
         self.status = status
-        self.body = error_body(message, kind=kind, code=code, param=param)
-
-
-def error_body(
-    message: str,
-    *,
-    kind: str = "server_error",
-    code: str | None = None,
-    param: str | None = None,
-) -> bytes:
-    """Encode `{"error": {...}}` as OpenAI does, before the first byte and in a stream alike."""
-    error = {"message": message, "type": kind, "param": param, "code": code}
-    return msgspec.json.encode({"error": error})
-
-
-_REFUSALS = {
-    400: ("The request is invalid.", "invalid_request_error", None),
-    401: ("Incorrect API key provided.", "invalid_request_error", "invalid_api_key"),
-    403: (
-        "Country, region, or territory not supported.",
-        "request_forbidden",
-        "unsupported_country_region_territory",
-    ),
-    404: (
-        "The model does not exist or you do not have access to it.",
-        "invalid_request_error",
-        "model_not_found",
-    ),
-    413: ("The request body is too large.", "invalid_request_error", None),
-    429: ("Rate limit reached for requests.", "requests", "rate_limit_exceeded"),
-    500: ("The server had an error while processing your request.", "server_error", "server_error"),
-    502: ("Bad gateway.", "server_error", "bad_gateway"),
-    503: (
-        "That model is currently overloaded with other requests.",
-        "service_unavailable_error",
-        "server_is_overloaded",
-    ),
-    529: ("Overloaded.", "overloaded_error", "server_is_overloaded"),
-}
-
-
-def refusal(status: int) -> ApiError:
-    """Refuse with a status and what OpenAI says beside it."""
-    message, kind, code = _REFUSALS[status]
-    return ApiError(status, message, kind=kind, code=code)
-
-
-def model_not_found(model: str) -> ApiError:
-    """Refuse a model as OpenAI refuses one that doesn't exist."""
-    message = f"The model `{model}` does not exist or you do not have access to it."
-    return ApiError(404, message, code="model_not_found", param="model")
+        self.message = message
+        """What was wrong; none: what the dialect says of this status."""
+        self.kind = kind
+        """The dialect's type of the error; none: the one of this status."""
+        self.code = code
+        self.param = param

@@ -5,12 +5,17 @@ setting `fault` applies. One or more faults make a spec:
 
     header, setting   name[=value][,name[=value]...]          429=2,times=3
     model name        fault-name[-value][+name[-value]...]    fault-429-2+times-3
+                      quirk-...   the same, for what a provider does every day
+                      numbered-n, embed-n, embed-floats-n     without a prefix
+                      reasoning-<model name>                  think first, then as that name
 
 Values are percent-decoded, so that a date fits: `429=Wed%2C 21 Oct 2026 07:28:00 GMT`.
 
     instead of an answer (one at most)
-        400 401 403 404 413 500 502    that status with OpenAI's error object
+        400 401 402 403 404 408 409 413 422 500 502 504   that status with the dialect's error
         429 503 529 [=text]            the same; the text becomes `retry-after`
+        insufficient-quota             429 that no waiting ends
+        context-length                 400, the prompt is too long
         html                           200 with an HTML page
         json-error-200                 200 with an error object
         redirect                       302 to /book
@@ -21,63 +26,47 @@ Values are percent-decoded, so that a date fits: `429=Wed%2C 21 Oct 2026 07:28:0
     (one at most; a whole answer is struck in the middle of its body)
         cut-after=n     RST            fin-after=n     FIN without the last chunk
         stall-after=n   nothing more   end-after=n     the body ends well, the answer doesn't
-        error-after=n   an error object, then the end
+        error-after=n   an error object or event, then the end
     beside an answer (any)
-        malformed-after=n  slow-first-token=ms  huge-line=bytes  1xx=n  numbered=n
-        no-done  no-finish  no-usage  sloppy=<shape> or just <shape>, see SHAPES
+        malformed-after=n  slow-first-token=ms  huge-line=bytes  1xx=n
+        numbered=n      the answer is `t0 t1 ...` of n tokens
+        reasoning=n     n tokens of reasoning come first
+        dimensions=n    length of an embedding nobody gave a length
+        finish=word     the reason to finish, in the dialect's own words
+        no-done  no-finish  no-usage  sloppy=<shape> or just <shape>, see fault_names.SHAPES
+        azure  deepseek  gemini  llamacpp      several shapes, see fault_names.BUNDLES
         times=n         the other faults strike the first n requests of this spec, model and
                         header `x-simulator-scope`; later ones are answered well
+A fault that means nothing to a dialect does nothing there.
 """
 
-from collections import OrderedDict
+import re
 from collections.abc import Iterable
 from urllib.parse import unquote
 
 import msgspec
 
-STATUSES = ("400", "401", "403", "404", "413", "429", "500", "502", "503", "529")
-RETRY_STATUSES = ("429", "503", "529")
-INSTEAD = (
-    "html",
-    "json-error-200",
-    "redirect",
-    "silence",
-    "reset-before-headers",
-    "reset-after-headers",
-    "close-before-headers",
+from droveway.simulator.fault_names import (
+    BUNDLES,
+    ENDINGS,
+    NAMES,
+    NUMBERS,
+    OMISSIONS,
+    RETRY_STATUSES,
+    SAID,
+    SHAPES,
 )
-ENDINGS = ("cut-after", "fin-after", "end-after", "stall-after", "error-after")
-OMISSIONS = ("no-done", "no-finish", "no-usage")
-SHAPES = (
-    "null-content",  # `content: null` where "" is meant
-    "no-role",
-    "no-id",
-    "int-created-missing",
-    "usage-everywhere",  # running usage in every chunk, asked for or not
-    "delta-missing",  # the finishing choice has no `delta`
-    "crlf",
-    "no-space",  # `data:{...}`
-    "bom",
-    "comments",
-    "blank-lines-before-json",  # of a whole answer
-    "gzip",  # though identity was asked for
-    "one-byte",  # each byte is a write of its own
-    "two-terminals",  # finish chunk and [DONE] twice
-    "after-done",  # a chunk behind [DONE]
-    "set-cookie",
-    "duplicate",  # each content chunk twice
+
+_PREFIXES = ("fault-", "quirk-")
+_SAID_BY_NAME = (
+    (re.compile(r"numbered-(\d{1,7})", re.IGNORECASE), "numbered", ()),
+    (re.compile(r"embed-floats-(\d{1,4})"), "dimensions", ("floats",)),
+    (re.compile(r"embed-(\d{1,4})"), "dimensions", ()),
 )
-NUMBERS = {
-    **dict.fromkeys(ENDINGS, 1_000_000),
-    "malformed-after": 1_000_000,
-    "slow-first-token": 3_600_000,
-    "huge-line": 67_108_864,
-    "1xx": 100,
-    "numbered": 1_000_000,
-    "times": 1_000_000,
-}
-"""Faults that take a whole number, with the largest."""
-NAMES = (*STATUSES, *INSTEAD, *OMISSIONS, *SHAPES, *NUMBERS, "sloppy")
+"""Model names that need no prefix: the number that they give and the shapes beside it."""
+REASONING_PREFIX = "reasoning-"
+REASONING_TOKENS = 8
+"""What a model thinks whose name only says that it reasons."""
 
 
 class FaultError(ValueError):
@@ -93,6 +82,8 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     retry_after: str | None = None
     ending: str = ""
     """One of ENDINGS."""
+    finish: str = ""
+    """The reason to finish; empty: the true one."""
     flags: frozenset[str] = frozenset()
     """Of OMISSIONS and SHAPES."""
     numbers: dict[str, int] = {}
@@ -104,8 +95,12 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
 
     def spared(self) -> "Faults":
         """What remains when the faults don't strike: what is said, not what goes wrong."""
-        numbers = {name: n for name, n in self.numbers.items() if name == "numbered"}
-        return Faults(numbers=numbers)
+        return Faults(numbers={name: n for name, n in self.numbers.items() if name in SAID})
+
+    def saying(self, said: "Faults") -> "Faults":
+        """Add what a model name says of the answer; what the spec says wins."""
+        flags, numbers = self.flags | said.flags, {**said.numbers, **self.numbers}
+        return msgspec.structs.replace(self, flags=flags, numbers=numbers)
 
 
 def parse_faults(spec: str) -> Faults:
@@ -120,39 +115,30 @@ def parse_faults(spec: str) -> Faults:
 
 
 def parse_model_faults(model: str) -> Faults:
-    """Read the spec in a model name `fault-<spec>`; another name has no faults.
+    """Read the spec in a model name `fault-<spec>` or `quirk-<spec>`; another name has no faults.
 
     Raises:
         FaultError: the spec isn't of the grammar.
     """
-    if not model.startswith("fault-"):
-        return Faults()
-    spec = model.removeprefix("fault-")
-    return _faults(spec, (_split_name(item) for item in spec.split("+")))
+    model = model.removeprefix(REASONING_PREFIX)
+    for prefix in _PREFIXES:
+        if model.startswith(prefix):
+            spec = model.removeprefix(prefix)
+            return _faults(spec, (_split_name(item) for item in spec.split("+")))
+    return Faults()
 
 
-class FailFirst:
-    """Counts the requests of each spec, model and scope; knows at most `limit` of them."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._counts: OrderedDict[tuple[str, str, str], int] = OrderedDict()
-
-    def strikes(self, faults: Faults, model: str, scope: str) -> bool:
-        """Say whether the faults strike this request, which counts."""
-        times = faults.numbers.get("times")
-        if times is None:
-            return True
-        key = (faults.spec, model, scope)
-        count = self._counts.pop(key, 0) + 1
-        self._counts[key] = count
-        if len(self._counts) > self._limit:
-            self._counts.popitem(last=False)
-        return count <= times
-
-    def clear(self) -> None:
-        """Forget every count."""
-        self._counts.clear()
+def said_by_name(model: str) -> Faults:
+    """Read what a model name without a spec says of the answer; nothing goes wrong by it."""
+    numbers: dict[str, int] = {}
+    flags: set[str] = set()
+    if model.startswith(REASONING_PREFIX):
+        numbers["reasoning"] = REASONING_TOKENS
+    for pattern, name, shapes in _SAID_BY_NAME:
+        if match := pattern.fullmatch(model.removeprefix(REASONING_PREFIX)):
+            numbers[name] = int(match[1])
+            flags.update(shapes)
+    return Faults(flags=frozenset(flags), numbers=numbers)
 
 
 def _split_name(item: str) -> tuple[str, str]:
@@ -169,28 +155,30 @@ def _faults(spec: str, items: Iterable[tuple[str, str]]) -> Faults:
     endings: list[str] = []
     flags: set[str] = set()
     numbers: dict[str, int] = {}
-    retry_after: str | None = None
+    texts: dict[str, str] = {}
     for name, quoted in items:
         text = unquote(quoted)
         if name in NUMBERS:
             numbers[name] = _number(name, text)
             endings += [name] if name in ENDINGS else []
-        elif name in RETRY_STATUSES and text:
-            struck.append(name)
-            retry_after = _header_text(name, text)
         elif name == "sloppy":
             flags.add(_shape(text))
+        elif name == "finish" or (name in RETRY_STATUSES and text):
+            texts[name] = _header_text(name, text)
+            struck += [name] if name in RETRY_STATUSES else []
         elif text or name not in NAMES:
             raise _unknown(f"{name}={text}" if text else name)
-        elif name in SHAPES or name in OMISSIONS:
-            flags.add(name)
+        elif name in SHAPES or name in OMISSIONS or name in BUNDLES:
+            flags.update(BUNDLES.get(name, (name,)))
         else:
             struck.append(name)
+    instead = _only(struck)
     return Faults(
         spec=spec,
-        instead=_only(struck),
-        retry_after=retry_after,
+        instead=instead,
+        retry_after=texts.get(instead),
         ending=_only(endings),
+        finish=texts.get("finish", ""),
         flags=frozenset(flags),
         numbers=numbers,
     )
@@ -204,7 +192,7 @@ def _number(name: str, text: str) -> int:
 
 
 def _header_text(name: str, text: str) -> str:
-    if not (text.isascii() and text.isprintable()):
+    if not (text and text.isascii() and text.isprintable()):
         raise FaultError(f"fault {name} takes printable ASCII text, not {text!r}")
     return text
 

@@ -3,11 +3,16 @@
 import zlib
 from collections.abc import Iterator
 from enum import Enum
+from typing import Self
 
 import msgspec
 
 from droveway.simulator.faults import Faults
-from droveway.simulator.tokens import Usage
+from droveway.simulator.settings import Settings
+from droveway.simulator.tokens import MessagesUsage, Usage
+
+Reported = Usage | MessagesUsage | None
+"""The usage that some bytes report, in the words of the dialect that they are in."""
 
 
 class Wait(msgspec.Struct, frozen=True):
@@ -32,7 +37,7 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     data: bytes
     tokens: int = 0
     """Answer tokens that have left with these bytes."""
-    usage: Usage | None = None
+    usage: Reported = None
     """The usage that these bytes report."""
 
 
@@ -53,6 +58,12 @@ class Timing(msgspec.Struct, frozen=True):
 
     first_token_ms: float
     token_interval_ms: float
+
+    @classmethod
+    def of(cls, settings: Settings, faults: Faults) -> Self:
+        """Take the times of the settings and of a fault that slows the first token."""
+        first_token_ms = faults.numbers.get("slow-first-token", settings.first_token_ms)
+        return cls(first_token_ms, settings.token_interval_ms)
 
 
 def body_steps(status: int, headers: dict[str, str], body: bytes) -> Iterator[Step]:

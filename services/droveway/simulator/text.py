@@ -17,18 +17,11 @@ WORDS = _VOCABULARY.split()
 PIECE_CHARS = 4
 
 _COUNT_TO = re.compile(r"\bcount (?:up )?to (\d{1,6})\b", re.IGNORECASE)
-_NUMBERED = re.compile(r"numbered-(\d{1,7})", re.IGNORECASE)
 
 
 def numbered(count: int) -> list[str]:
     """Pieces that tell a loss, a double or a swap: `t0 `, `t1 `, ..."""
     return [f"t{index} " for index in range(count)]
-
-
-def numbered_count(model: str) -> int | None:
-    """Read the count in a model name `numbered-<n>`."""
-    match = _NUMBERED.fullmatch(model)
-    return int(match[1]) if match else None
 
 
 def natural_tokens(question: str, default: int) -> int:

@@ -7,6 +7,7 @@ import msgspec
 
 BYTES_PER_TOKEN = 4
 IMAGE_TOKENS = 85
+AUDIO_TOKENS = 100
 BLOCK_TOKENS = 128
 MIN_CACHED_TOKENS = 1024
 
@@ -41,25 +42,62 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     completion_tokens_details: CompletionTokens
 
 
+class CacheCreation(msgspec.Struct, frozen=True, kw_only=True):
+    """What was written to the cache, by how long it is kept."""
+
+    ephemeral_5m_input_tokens: int = 0
+    ephemeral_1h_input_tokens: int = 0
+
+
+class OutputTokens(msgspec.Struct, frozen=True):
+    """What a part of the answer's tokens was."""
+
+    thinking_tokens: int
+
+
+class MessagesUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """Anthropic's usage object; `input_tokens` is neither read from nor written to the cache."""
+
+    input_tokens: int
+    cache_creation_input_tokens: int = 0
+    cache_read_input_tokens: int = 0
+    cache_creation: CacheCreation = CacheCreation()
+    output_tokens: int
+    output_tokens_details: OutputTokens | None = None
+    service_tier: str = "standard"
+
+
 def count(text: bytes) -> int:
     """Count the tokens of a text: four bytes each, rounded up."""
     return -(-len(text) // BYTES_PER_TOKEN)
 
 
-def usage(prompt: bytes, images: int, cached_tokens: int, completion_tokens: int) -> Usage:
-    """Account for one answer to one prompt."""
+def usage(
+    prompt: bytes,
+    images: int,
+    cached_tokens: int,
+    completion_tokens: int,
+    *,
+    audios: int = 0,
+    reasoning_tokens: int = 0,
+) -> Usage:
+    """Account for one answer to one prompt; reasoning is a part of the completion."""
     text_tokens = count(prompt)
-    prompt_tokens = text_tokens + images * IMAGE_TOKENS
+    image_tokens, audio_tokens = images * IMAGE_TOKENS, audios * AUDIO_TOKENS
+    prompt_tokens = text_tokens + image_tokens + audio_tokens
     return Usage(
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         total_tokens=prompt_tokens + completion_tokens,
         prompt_tokens_details=PromptTokens(
             cached_tokens=cached_tokens,
+            audio_tokens=audio_tokens,
             text_tokens=text_tokens,
-            image_tokens=prompt_tokens - text_tokens,
+            image_tokens=image_tokens,
         ),
-        completion_tokens_details=CompletionTokens(text_tokens=completion_tokens),
+        completion_tokens_details=CompletionTokens(
+            reasoning_tokens=reasoning_tokens, text_tokens=completion_tokens - reasoning_tokens
+        ),
     )
 
 

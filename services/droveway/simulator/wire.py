@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import assert_never
 
 from aiohttp import web
 
 from droveway.simulator.book import Entry, Outcome
 from droveway.simulator.steps import End, Head, Step, Wait, Write
+from droveway.simulator.tokens import MessagesUsage
 
 LINGER_ZERO = struct.pack("ii", 1, 0)
 """SO_LINGER on, zero seconds: closing sends RST."""
@@ -20,10 +21,17 @@ EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\n\r\n"
 class Player:
     """Sends one reply; the entry tells how far it came."""
 
-    def __init__(self, request: web.Request, entry: Entry, stopping: asyncio.Event) -> None:
+    def __init__(
+        self,
+        request: web.Request,
+        entry: Entry,
+        stopping: asyncio.Event,
+        own_headers: Callable[[str, int], dict[str, str]],
+    ) -> None:
         self._request = request
         self._entry = entry
         self._stopping = stopping
+        self._own_headers = own_headers
         self._response = web.StreamResponse()
         self._loop = asyncio.get_running_loop()
         self._began_s = self._due_s = 0.0
@@ -57,7 +65,10 @@ class Player:
     async def _write(self, write: Write) -> None:
         await self._response.write(write.data)
         self._entry.tokens_sent += write.tokens
-        self._entry.usage = write.usage or self._entry.usage
+        if isinstance(write.usage, MessagesUsage):
+            self._entry.anthropic_usage = write.usage
+        else:
+            self._entry.usage = write.usage or self._entry.usage
 
     async def _wait(self, ms: float) -> None:
         # Against a schedule, so that late timers don't add up over a stream.
@@ -69,19 +80,12 @@ class Player:
         if head.early_hints and (transport := self._request.transport):
             transport.write(EARLY_HINTS * head.early_hints)
         self._response.set_status(head.status)
-        self._response.headers.update(self._own_headers())
+        processing_ms = int((self._loop.time() - self._began_s) * 1000)
+        self._response.headers.update(self._own_headers(self._entry.id, processing_ms))
         self._response.headers.update(head.headers)
         self._response.content_length = head.length
         await self._response.prepare(self._request)
         self._entry.status = head.status
-
-    def _own_headers(self) -> dict[str, str]:
-        processing_s = self._loop.time() - self._began_s
-        return {
-            "x-request-id": self._entry.id,
-            "openai-version": "2020-10-01",
-            "openai-processing-ms": str(int(processing_s * 1000)),
-        }
 
     async def _end(self, end: End) -> Outcome:
         if end is End.COMPLETE:

@@ -1,7 +1,8 @@
 """A pending request's answer over HTTP: one JSON body, or server-sent events."""
 
 from droveway.contracts import relay
-from droveway.gateway import answers, sse
+from droveway.gateway import sse
+from droveway.gateway.adapted import Frames
 from droveway.gateway.doors.exchange import Exchange
 from droveway.gateway.doors.taking import (
     origin_of,
@@ -11,13 +12,12 @@ from droveway.gateway.doors.taking import (
     usage_headers,
 )
 from droveway.gateway.journal import Journal
-from droveway.gateway.pending import Pending
 from droveway.gateway.refusal import Refusal
 from droveway.runtime.deadline import Deadline
 
 
 async def answer_whole(
-    pending: Pending, deadline: Deadline, exchange: Exchange, journal: Journal
+    pending: Frames, deadline: Deadline, exchange: Exchange, journal: Journal
 ) -> None:
     """One JSON answer, once all of it is there.
 
@@ -29,13 +29,17 @@ async def answer_whole(
     body, terminal = await take_whole(pending, deadline, journal)
     journal.answer_bytes, journal.events = len(body), 1
     journal.status = 200
-    headers = [*served_headers(journal, pending), *usage_headers(terminal.usage)]
+    headers = [
+        *exchange.face.window_headers(pending.window),
+        *served_headers(journal),
+        *usage_headers(terminal.usage),
+    ]
     journal.mark("first_byte")
     await exchange.answer(200, body, headers)
 
 
 async def answer_stream(
-    pending: Pending, patience_s: float, exchange: Exchange, journal: Journal
+    pending: Frames, patience_s: float, exchange: Exchange, journal: Journal
 ) -> None:
     """Server-sent events as they come; the headers go out with the first of them.
 
@@ -46,34 +50,34 @@ async def answer_stream(
         ClientGone: The client has left.
         Refusal: The answer was cut before its first event.
     """
+    face = exchange.face
     frame = await pending.first(patience_s)
     if isinstance(frame, relay.Interrupted):
         journal.end(frame)
         raise Refusal(frame.failure)
     journal.status = 200
     if frame is None:
-        await exchange.start(200, [*sse.HEADERS, *answers.window_headers(pending.window)])
+        await exchange.start(200, [*sse.HEADERS, *face.window_headers(pending.window)])
         while frame is None:
             await exchange.write(sse.KEEP_ALIVE)
             frame = await pending.first(patience_s)
     else:
         journal.saw(origin_of(frame))
-        await exchange.start(200, [*sse.HEADERS, *served_headers(journal, pending)])
+        window = face.window_headers(pending.window)
+        await exchange.start(200, [*sse.HEADERS, *window, *served_headers(journal)])
     while True:
         events, terminal = take_ready(frame, pending, journal) if frame else ([], None)
-        data = sse.frame(events) if frame else sse.KEEP_ALIVE
+        data = face.frame(events) if frame else sse.KEEP_ALIVE
         journal.answer_bytes += len(data) if frame else 0
         journal.mark("first_byte")
         if isinstance(terminal, relay.Interrupted):
             journal.end(terminal)
-            await exchange.write(
-                data
-                + sse.frame([answers.error_body(terminal.failure, request_id=exchange.request_id)])
-            )
+            told = face.error_event(terminal.failure, request_id=exchange.request_id)
+            await exchange.write(data + told)
             return  # the body stays without its last chunk: no client takes it for whole
         if terminal is not None:
             journal.end(terminal)
-            await exchange.write(data + sse.DONE, last=True)
+            await exchange.write(data + face.ends_with, last=True)
             return
         await exchange.write(data)
         frame = await pending.next(patience_s)

@@ -6,6 +6,7 @@ import logging
 from droveway.contracts import client, relay
 from droveway.contracts.errors import failure
 from droveway.gateway import answers
+from droveway.gateway.adapted import Frames
 from droveway.gateway.doors.client_frames import FrameCoder, batches, failed, pieces
 from droveway.gateway.doors.client_relay import ClientRelay
 from droveway.gateway.doors.client_relays import ClientRelays
@@ -18,7 +19,7 @@ from droveway.gateway.doors.taking import (
     usage_headers,
 )
 from droveway.gateway.journal import Journal
-from droveway.gateway.pending import ClientGone, Pending
+from droveway.gateway.pending import ClientGone
 from droveway.gateway.refusal import Refusal, refuse
 from droveway.otel.logs import log_event
 from droveway.runtime.bus import Bus
@@ -51,7 +52,7 @@ class ClientAnswer:
         self._relay: ClientRelay | None = None
         self._ended = False
 
-    async def run(self, pending: Pending) -> None:
+    async def run(self, pending: Frames) -> None:
         """Takes the request's frames and sends them on as the client asked for them.
 
         Raises:
@@ -95,7 +96,7 @@ class ClientAnswer:
             self._relays.close(self._relay)
             self._relay = None
 
-    def _open(self, pending: Pending) -> ClientRelay:
+    def _open(self, pending: Frames) -> ClientRelay:
         opened = self._relays.open(
             self._key_id, self._reply, self._coder, credit=self.flow == "credit"
         )
@@ -108,7 +109,7 @@ class ClientAnswer:
             log_event(log, "opened_unsent", level=logging.WARNING, reason=str(error))
         return opened
 
-    async def _in_one_message(self, pending: Pending) -> None:
+    async def _in_one_message(self, pending: Frames) -> None:
         body, terminal = await take_whole(pending, self.deadline, self._journal)
         self._journal.answer_bytes, self._journal.events = len(body), 1
         if len(body) > self._max_message_bytes:
@@ -119,7 +120,7 @@ class ClientAnswer:
         self._journal.status = 200
         self._end()
 
-    async def _whole(self, pending: Pending, opened: ClientRelay) -> None:
+    async def _whole(self, pending: Frames, opened: ClientRelay) -> None:
         body, terminal = await take_whole(pending, self.deadline, self._journal)
         self._journal.answer_bytes, self._journal.events = len(body), 1
         self._set_headers(pending, terminal)
@@ -132,7 +133,7 @@ class ClientAnswer:
         opened.sender.complete(terminal.usage, terminal.finish_reason, body)
         self._end()
 
-    async def _events(self, pending: Pending, opened: ClientRelay) -> None:
+    async def _events(self, pending: Frames, opened: ClientRelay) -> None:
         frame = await pending.first(PATIENCE_S)
         while frame is None:
             frame = await pending.first(PATIENCE_S)
@@ -175,8 +176,8 @@ class ClientAnswer:
             self._journal.fail(late, "interrupted")
             raise Refusal(late) from None
 
-    def _set_headers(self, pending: Pending, terminal: relay.Completed | None = None) -> None:
-        headers = served_headers(self._journal, pending)
+    def _set_headers(self, pending: Frames, terminal: relay.Completed | None = None) -> None:
+        headers = [*answers.window_headers(pending.window), *served_headers(self._journal)]
         if terminal is not None:
             headers += usage_headers(terminal.usage)
         self._coder.set_headers(headers)

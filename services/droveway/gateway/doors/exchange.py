@@ -3,9 +3,11 @@
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from droveway.gateway import answers, sse
+from droveway.contracts.inference import Window
+from droveway.gateway import answers
 from droveway.gateway.answers import Headers
 from droveway.gateway.auth import RawHeaders
+from droveway.gateway.faces import OPENAI, Face
 from droveway.gateway.pending import ClientGone
 from droveway.gateway.refusal import Refusal, refuse
 
@@ -21,9 +23,12 @@ class Exchange:
 
     def __init__(self, scope: Message, receive: Receive, send: Send, request_id: str) -> None:
         self.request_id = request_id
+        self.method: str = scope["method"]
+        self.query: bytes = scope["query_string"]
         self.raw_headers: RawHeaders = scope["headers"]
         self.extra: Headers = []
         """Headers of every answer: CORS."""
+        self.face: Face = OPENAI
         self.started = False
         self._receive = receive
         self._send = send
@@ -78,7 +83,9 @@ class Exchange:
     async def start(self, status: int, headers: Headers) -> None:
         """Sends status and headers."""
         self.started = True
-        await self._send(answers.start(status, [*headers, *self.extra], self.request_id))
+        own = self.face.base_headers(self.request_id)
+        headers = [*own, *headers, *self.extra]
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, data: bytes, *, last: bool = False) -> None:
         """Sends a piece of the body; waits while the client's socket is full."""
@@ -94,13 +101,14 @@ class Exchange:
         await self.start(status, [])
         await self.write(b"", last=True)
 
-    async def refuse(self, refusal: Refusal, status: int, headers: Headers) -> None:
+    async def refuse(self, refusal: Refusal, window: Window | None) -> None:
         """Sends an error as the whole answer."""
-        body = answers.error_body(refusal.failure, refusal.tried)
-        await self.answer(status, body, [*answers.error_headers(refusal.failure), *headers])
+        face, occurrence = self.face, refusal.failure
+        body = face.error_body(occurrence, refusal.tried, self.request_id)
+        headers = [*answers.error_headers(occurrence), *face.window_headers(window)]
+        await self.answer(face.status(occurrence), body, headers)
 
     async def in_band(self, refusal: Refusal) -> None:
         """Tells an error in a stream that has begun; the body stays without its last chunk."""
-        await self.write(
-            sse.frame([answers.error_body(refusal.failure, refusal.tried, self.request_id)])
-        )
+        told = self.face.error_event(refusal.failure, refusal.tried, self.request_id)
+        await self.write(told)

@@ -1,25 +1,41 @@
-"""`POST /v1/chat/completions`: from the client's bytes to the last byte of its answer."""
+"""Inference over HTTP: from the client's bytes to the last byte of its answer."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from droveway.contracts.config import Key
+from droveway.gateway.adapted import Frames
 from droveway.gateway.doors.answering import answer_stream, answer_whole
-from droveway.gateway.doors.chat import Chat
 from droveway.gateway.doors.exchange import Exchange
+from droveway.gateway.doors.inference import Inference
 from droveway.gateway.journal import Journal
-from droveway.gateway.pending import Pending
+from droveway.gateway.operations import Operation
 from droveway.runtime.deadline import Deadline
+
+Endpoint = Callable[[Exchange, Journal, Key], Awaitable[None]]
 
 
 class HttpDoor:
     """Takes requests in HTTP's form; one instance per gateway."""
 
-    def __init__(self, chat: Chat, tasks: asyncio.TaskGroup, first_comment_s: float) -> None:
-        self._chat = chat
+    def __init__(
+        self, inference: Inference, tasks: asyncio.TaskGroup, first_comment_s: float
+    ) -> None:
+        self._inference = inference
         self._tasks = tasks
         self._first_comment_s = first_comment_s
 
-    async def serve(self, exchange: Exchange, journal: Journal, key: Key) -> None:
+    def endpoint(self, operation: Operation) -> Endpoint:
+        """What serves an operation's path."""
+
+        async def serve(exchange: Exchange, journal: Journal, key: Key) -> None:
+            await self._serve(operation, exchange, journal, key)
+
+        return serve
+
+    async def _serve(
+        self, operation: Operation, exchange: Exchange, journal: Journal, key: Key
+    ) -> None:
         """Answers one request.
 
         Raises:
@@ -27,30 +43,30 @@ class HttpDoor:
             ClientGone: The client has left.
         """
         exchange.check_json()
-        options = self._chat.options(exchange.raw_headers)
+        options = self._inference.options(exchange.raw_headers)
 
-        async def answer(pending: Pending) -> None:
-            await self._answer(pending, options.deadline, exchange, journal)
+        async def answer(frames: Frames) -> None:
+            await self._answer(frames, options.deadline, exchange, journal)
 
-        with self._chat.held.share() as share:
+        with self._inference.held.share() as share:
             body = await exchange.body(share.grow)
             journal.mark("body")
-            await self._chat.serve(body, options, journal, key, answer)
+            await self._inference.serve(operation, body, options, journal, key, answer)
 
     async def _answer(
-        self, pending: Pending, deadline: Deadline, exchange: Exchange, journal: Journal
+        self, frames: Frames, deadline: Deadline, exchange: Exchange, journal: Journal
     ) -> None:
-        watch = self._tasks.create_task(_watch(exchange, pending))
+        watch = self._tasks.create_task(_watch(exchange, frames))
         try:
             if journal.stream:
-                await answer_stream(pending, self._first_comment_s, exchange, journal)
+                await answer_stream(frames, self._first_comment_s, exchange, journal)
             else:
-                await answer_whole(pending, deadline, exchange, journal)
+                await answer_whole(frames, deadline, exchange, journal)
         finally:
             watch.cancel()
 
 
-async def _watch(exchange: Exchange, pending: Pending) -> None:
+async def _watch(exchange: Exchange, frames: Frames) -> None:
     """Tells the pending request when its client leaves, in both modes."""
     await exchange.wait_gone()
-    pending.client_gone()
+    frames.client_gone()

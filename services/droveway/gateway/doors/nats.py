@@ -13,15 +13,16 @@ from droveway.contracts.config import Key
 from droveway.contracts.envelope import new_request_id
 from droveway.contracts.errors import failure
 from droveway.gateway.auth import Authenticator, RawHeaders
-from droveway.gateway.doors.chat import Chat
 from droveway.gateway.doors.client_answer import ClientAnswer
 from droveway.gateway.doors.client_payload import read_body, read_flow, read_headers
 from droveway.gateway.doors.client_relays import ClientRelays
+from droveway.gateway.doors.inference import Inference
 from droveway.gateway.doors.key_rates import KeyRates
 from droveway.gateway.doors.key_shares import KeyShares
 from droveway.gateway.doors.overload import Overload
-from droveway.gateway.entrance import Entrance, by_nats
+from droveway.gateway.entrance import by_nats
 from droveway.gateway.journal import Journal, Ledgers
+from droveway.gateway.operations import CHAT, COMPLETIONS, EMBEDDINGS, MESSAGES, RESPONSES
 from droveway.gateway.pending import ClientGone
 from droveway.gateway.refusal import Refusal, refuse
 from droveway.runtime.bus import Bus, Subscription
@@ -32,10 +33,15 @@ log = logging.getLogger(__name__)
 
 TOLD_EVERY_S = 60.0
 """How often a request that can't be answered is told in the log, at most."""
-_OPERATIONS: dict[str, Entrance] = {
-    "chat-completions": by_nats("chat.completions", "chat-completions"),
+_OPERATIONS = {
+    "chat-completions": CHAT,
+    "completions": COMPLETIONS,
+    "embeddings": EMBEDDINGS,
+    "messages": MESSAGES,
+    "responses": RESPONSES,
 }
 """What can be asked, by the last token of the subject."""
+_ENTRANCES = {name: by_nats(one.name, name) for name, one in _OPERATIONS.items()}
 _UNKNOWN = by_nats("unknown", "unknown")
 
 
@@ -62,7 +68,7 @@ class NatsDoor:
     def __init__(
         self,
         bus: Bus,
-        chat: Chat,
+        inference: Inference,
         auth: Authenticator,
         ledgers: Ledgers,
         relays: ClientRelays,
@@ -72,7 +78,7 @@ class NatsDoor:
         max_message_bytes: int,
     ) -> None:
         self._bus = bus
-        self._chat = chat
+        self._inference = inference
         self._auth = auth
         self._ledgers = ledgers
         self._relays = relays
@@ -162,13 +168,14 @@ class NatsDoor:
         if len(asked.payload) > self._max_message_bytes:
             text = f"A request over the bus may have {self._max_message_bytes} bytes; use HTTP."
             raise refuse("request_too_large", text)
-        options = self._chat.options(headers)
+        options = self._inference.options(headers)
         answer.deadline = options.deadline
-        with self._chat.held.share() as share:
+        with self._inference.held.share() as share:
             share.grow(len(asked.payload))
             body = read_body(asked.payload)
             journal.mark("body")
-            await self._chat.serve(body, options, journal, key, answer.run)
+            operation = _OPERATIONS[asked.operation]
+            await self._inference.serve(operation, body, options, journal, key, answer.run)
 
     def _key(self, asked: _Asked) -> Key:
         if asked.operation not in _OPERATIONS:
@@ -181,7 +188,7 @@ class NatsDoor:
         return Journal(
             self._ledgers,
             new_request_id(),
-            _OPERATIONS.get(asked.operation, _UNKNOWN),
+            _ENTRANCES.get(asked.operation, _UNKNOWN),
             _text(headers, b"traceparent"),
             _text(headers, b"tracestate"),
         )

@@ -1,10 +1,9 @@
 """A pending request's frames as any door takes them, and what the journal and the client learn."""
 
 from droveway.contracts import relay
-from droveway.gateway import answers
+from droveway.gateway.adapted import Frames
 from droveway.gateway.answers import Headers
 from droveway.gateway.journal import Journal
-from droveway.gateway.pending import Pending
 from droveway.gateway.refusal import Refusal
 from droveway.runtime.deadline import Deadline
 
@@ -12,7 +11,7 @@ Terminal = relay.Completed | relay.Interrupted
 
 
 async def take_whole(
-    pending: Pending, deadline: Deadline, journal: Journal
+    pending: Frames, deadline: Deadline, journal: Journal
 ) -> tuple[bytes, relay.Completed]:
     """The body of an answer that isn't streamed, and its terminal, once all of it is there.
 
@@ -37,7 +36,7 @@ async def take_whole(
 
 
 def take_ready(
-    frame: relay.Frame, pending: Pending, journal: Journal
+    frame: relay.Frame, pending: Frames, journal: Journal
 ) -> tuple[list[bytes], Terminal | None]:
     """The events of `frame` and of all that are there as well, and the terminal if it is too."""
     events: list[bytes] = []
@@ -59,9 +58,9 @@ def origin_of(frame: relay.Frame) -> relay.Origin | None:
     return None if isinstance(frame, relay.Interrupted) else frame.origin
 
 
-def served_headers(journal: Journal, pending: Pending) -> Headers:
-    """Who answered, how long it took here, and where the client stands in its limits."""
-    headers = answers.window_headers(pending.window)
+def served_headers(journal: Journal) -> Headers:
+    """Who answered, how long it took here, and what the provider didn't get."""
+    headers: Headers = []
     elapsed_us = journal.elapsed_us()
     headers.append((b"openai-processing-ms", b"%d" % (elapsed_us // 1000)))
     headers.append((b"x-droveway-trace-id", journal.span.trace_id.hex().encode()))
@@ -73,6 +72,8 @@ def served_headers(journal: Journal, pending: Pending) -> Headers:
             (b"x-droveway-attempts", b"%d" % origin.attempt),
             (b"x-droveway-overhead-ms", b"%.2f" % (overhead_us / 1000)),
         ]
+    warnings = (*journal.warnings, *(origin.warnings if origin else ()))
+    headers += [(b"x-droveway-warning", _header_value(one)) for one in warnings]
     return headers
 
 

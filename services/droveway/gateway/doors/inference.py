@@ -1,4 +1,4 @@
-"""What all doors do with a chat completion: check it, hold it, ask for its answer, once.
+"""What all doors do with a request for inference: check it, hold it, ask for its answer, once.
 
 A door brings bytes and headers in and an answer out; everything between is here, so that a request
 is refused, counted, limited and remembered alike by whichever way it came.
@@ -8,17 +8,24 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
+import msgspec
+
 from droveway.contracts import relay
 from droveway.contracts.config import Key
 from droveway.contracts.errors import failure
-from droveway.contracts.inference import Body, InferenceRequested, Needs
-from droveway.dialects import openai_chat
-from droveway.gateway.auth import RawHeaders, may_use
+from droveway.contracts.inference import Body, InferenceRequested
+from droveway.dialects.capability import needs_of
+from droveway.dialects.untranslatable import Untranslatable
+from droveway.gateway.adaptation import Adaptation
+from droveway.gateway.adapted import Frames
+from droveway.gateway.adapters import Adapters
+from droveway.gateway.auth import RawHeaders
 from droveway.gateway.doors.held import HeldBytes
 from droveway.gateway.idempotency import Idempotency
 from droveway.gateway.journal import Journal
-from droveway.gateway.json_caps import BadRequest, JsonCaps, check_chat_request, read_json_object
+from droveway.gateway.json_caps import BadRequest, JsonCaps, read_json_object
 from droveway.gateway.live_routers import LiveRouters
+from droveway.gateway.operations import Asked, Operation
 from droveway.gateway.pending import AskFailed, Pending
 from droveway.gateway.refusal import Refusal, refuse
 from droveway.gateway.settings import GatewaySettings
@@ -28,11 +35,14 @@ from droveway.runtime.deadline import Deadline
 from droveway.runtime.relay import RelayHub
 from droveway.runtime.spool import Spool
 
+encode_json = msgspec.json.Encoder().encode
 _CLIENT_SHARE = 0.4
 """Of the time-out that a client announces: what one attempt may take to its first token."""
 _MAX_TIMEOUT_S = 86_400.0
+_MAX_WORDS = 200
+"""Characters of a header that is handed on."""
 
-Answer = Callable[[Pending], Awaitable[None]]
+Answer = Callable[[Frames], Awaitable[None]]
 """A door's own part: takes the frames of a request that was published, answers the client."""
 
 
@@ -43,10 +53,12 @@ class Options(NamedTuple):
     """Its `Idempotency-Key`."""
     deadline: Deadline
     first_token_s: float
+    api_version: str = ""
+    api_features: str = ""
 
 
-class Chat:
-    """Serves chat completions for all doors of one gateway, whose bounds they share."""
+class Inference:
+    """Serves requests for all doors of one gateway, whose bounds they share."""
 
     def __init__(
         self,
@@ -54,13 +66,15 @@ class Chat:
         hub: RelayHub,
         spool: Spool,
         settings: GatewaySettings,
-        serves: Callable[[str], bool],
+        allows: Callable[[Key, str], bool],
+        adapters: Adapters,
     ) -> None:
         self._bus = bus
         self._hub = hub
         self._spool = spool
         self._settings = settings
-        self._serves = serves
+        self._allows = allows
+        self._adapters = adapters
         self._idempotency = Idempotency(bus, settings.request_timeout_s)
         self._caps = JsonCaps()
         self._routers = LiveRouters()
@@ -80,18 +94,21 @@ class Chat:
             Idempotency.token(headers),
             Deadline.after_ms((allowed_s if asked is None else min(allowed_s, asked)) * 1000),
             first_s if announced is None else min(first_s, _CLIENT_SHARE * announced),
+            _words(headers, b"anthropic-version"),
+            _words(headers, b"anthropic-beta"),
         )
 
     async def serve(
-        self, body: bytes, options: Options, journal: Journal, key: Key, answer: Answer
-    ) -> None:
+        self, operation: Operation, body: bytes, options: Options, journal: Journal, key: Key,
+        answer: Answer,
+    ) -> None:  # fmt: skip
         """Checks the body, publishes the request and lets `answer` take it from there.
 
         Raises:
             Refusal: An error is to be answered, in band if the answer has begun.
             ClientGone: The client has left.
         """
-        request = self._checked(body, journal, key)
+        request, asked = self._checked(operation, body, journal, key)
         if self._spool.full:
             raise refuse("ledger_unavailable")
         if self.open_requests >= self._settings.max_open_requests:
@@ -100,9 +117,14 @@ class Chat:
         try:
             async with self._idempotency.claim(key.id, options.token, body) as claim:
                 try:
-                    message = self._message(request, body, options, journal, key)
+                    adaptation = await self._adapted(operation, request, key)
+                    if adaptation is not None:
+                        journal.warnings = adaptation.warnings
+                        body = encode_json(adaptation.request)
+                        asked = asked._replace(needs=needs_of(adaptation.request))
+                    message = self._message(operation, asked, body, options, journal, key)
                     claim.outcome = "cancelled"  # however it is left from here, it may have cost
-                    await self._run(message, options.deadline, journal, answer)
+                    await self._run(message, options.deadline, journal, answer, adaptation)
                 except Refusal as refusal:
                     if refusal.final or not journal.accepted:
                         claim.outcome = journal.outcome  # nothing runs any more
@@ -111,25 +133,38 @@ class Chat:
         finally:
             self.open_requests -= 1
 
-    def _checked(self, body: bytes, journal: Journal, key: Key) -> dict[str, Any]:
+    def _checked(
+        self, operation: Operation, body: bytes, journal: Journal, key: Key
+    ) -> tuple[dict[str, Any], Asked]:
         try:
             request = read_json_object(body, self._caps)
             journal.stream = request.get("stream") is True
-            check_chat_request(request, self._caps)
+            asked = operation.read(request)
         except BadRequest as error:
             raise Refusal(failure(error.code, str(error), param=error.param)) from None
+        except Untranslatable as error:
+            raise refuse(error.code, error.message, param=error.param) from None
         model: str = request["model"]
-        if not self._serves(model) or not may_use(key, model):
+        if not self._allows(key, model):
             text = f"The model `{model[:100]}` does not exist or you do not have access to it."
             raise refuse("model_not_found", text, param="model")
         journal.model = model
-        return request
+        return request, asked
+
+    async def _adapted(
+        self, operation: Operation, request: dict[str, Any], key: Key
+    ) -> Adaptation | None:
+        if not operation.adapted:
+            return None
+        try:
+            return await self._adapters.adapt(operation, request, key)
+        except Untranslatable as error:
+            raise refuse(error.code, error.message, param=error.param) from None
 
     def _message(
-        self, request: dict[str, Any], body: bytes, options: Options, journal: Journal, key: Key
-    ) -> InferenceRequested:
-        streaming = request.get("stream_options") or {}
-        limit = request.get("max_completion_tokens") or request.get("max_tokens")
+        self, operation: Operation, asked: Asked, body: bytes, options: Options, journal: Journal,
+        key: Key,
+    ) -> InferenceRequested:  # fmt: skip
         return InferenceRequested(
             request_id=journal.request_id,
             relay_id=bytes(16),  # each publication gets its own
@@ -137,14 +172,16 @@ class Chat:
             traceparent=format_traceparent(journal.enqueue_span),
             tenant=key.tenant,
             key_id=key.id,
-            dialect=openai_chat.DIALECT,
+            dialect=operation.dialect,
+            api_version=options.api_version,
+            api_features=options.api_features,
             model=journal.model,
             stream=journal.stream,
-            include_usage=streaming.get("include_usage") is True,
+            include_usage=asked.include_usage,
             body=self._carried(body),
-            needs=_needs(request),
+            needs=asked.needs,
             input_estimate_tokens=len(body) // 4,
-            max_output_tokens=limit,
+            max_output_tokens=asked.max_output_tokens,
             remaining_ms=0,  # set at each publication
             first_token_ms=int(options.first_token_s * 1000),
         )
@@ -157,13 +194,14 @@ class Chat:
         return Body(size_bytes=len(body), pull_from=self._bus.instance, relay_id=relay_id)
 
     async def _run(
-        self, message: InferenceRequested, deadline: Deadline, journal: Journal, answer: Answer
-    ) -> None:
+        self, message: InferenceRequested, deadline: Deadline, journal: Journal, answer: Answer,
+        adaptation: Adaptation | None,
+    ) -> None:  # fmt: skip
         pending = Pending(self._bus, self._hub, self._routers, message, deadline)
         try:
             pending.publish()
             journal.mark("enqueued")
-            await answer(pending)
+            await answer(pending if adaptation is None else adaptation.over(pending, journal))
         except AskFailed as error:
             journal.attempts = max(journal.attempts, len(error.tried))
             raise Refusal(error.failure, error.tried, final=error.by_router) from None
@@ -175,6 +213,12 @@ class Chat:
             pending.close()
 
 
+def _words(headers: RawHeaders, header: bytes) -> str:
+    """A header that is handed on to a provider of the same API, if it is one that may be."""
+    text = next((value for name, value in headers if name == header), b"").decode("latin-1")
+    return text if len(text) <= _MAX_WORDS and text.isascii() and text.isprintable() else ""
+
+
 def _seconds(headers: RawHeaders, header: bytes) -> float | None:
     """A positive, finite number of seconds; anything else counts as not said."""
     text = next((value for name, value in headers if name == header), b"")
@@ -183,18 +227,3 @@ def _seconds(headers: RawHeaders, header: bytes) -> float | None:
         if 0 < value < _MAX_TIMEOUT_S:
             return value
     return None
-
-
-def _needs(request: dict[str, Any]) -> Needs:
-    shape = request.get("response_format")
-    return Needs(
-        tools=bool(request.get("tools")),
-        images=any(
-            isinstance(part, dict) and part.get("type") == "image_url"
-            for message in request["messages"]
-            if isinstance(message, dict) and isinstance(message.get("content"), list)
-            for part in message["content"]
-        ),
-        json_schema=isinstance(shape, dict) and shape.get("type") == "json_schema",
-        prefill=request["messages"][-1].get("role") == "assistant",
-    )

@@ -7,14 +7,16 @@ from typing import Annotated, Literal
 import msgspec
 
 from droveway.simulator.errors import ApiError
+from droveway.simulator.speech import Function, Question, chosen
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+TopLogprobs = Annotated[int, msgspec.Meta(ge=0, le=20)]
 
 _AT_FIELD = re.compile(r"at `\$\.(\w+)")
 
 
 class Part(msgspec.Struct):
-    """A content part; images are counted, never fetched."""
+    """A content part; images and sounds are counted, never fetched."""
 
     type: str
     text: str = ""
@@ -34,14 +36,13 @@ class Message(msgspec.Struct):
             return "".join(part.text for part in self.content)
         return self.content or ""
 
-    @property
-    def images(self) -> int:
-        """The number of image parts."""
+    def parts(self, kind: str) -> int:
+        """Count the parts of a type."""
         parts = self.content if isinstance(self.content, list) else []
-        return sum(part.type == "image_url" for part in parts)
+        return sum(part.type == kind for part in parts)
 
 
-class Function(msgspec.Struct):
+class ToolFunction(msgspec.Struct):
     """A function the model may call, or the name of the one it must call."""
 
     name: str
@@ -53,7 +54,7 @@ class Tool(msgspec.Struct):
     """A tool; only functions are called."""
 
     type: str
-    function: Function | None = None
+    function: ToolFunction | None = None
 
 
 class JsonSchema(msgspec.Struct):
@@ -90,27 +91,42 @@ class ChatRequest(msgspec.Struct):
     tool_choice: str | Tool | None = None
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
-
-    @property
-    def question(self) -> str:
-        """The last user message's text."""
-        texts = (message.text for message in reversed(self.messages) if message.role == "user")
-        return next(texts, "")
+    stop: str | list[str] | None = None
+    logprobs: bool | None = None
+    top_logprobs: TopLogprobs | None = None
 
     @property
     def images(self) -> int:
         """The number of images in all messages."""
-        return sum(message.images for message in self.messages)
+        return sum(message.parts("image_url") for message in self.messages)
+
+    @property
+    def audios(self) -> int:
+        """The number of sounds in all messages."""
+        return sum(message.parts("input_audio") for message in self.messages)
 
     @property
     def include_usage(self) -> bool:
         """Whether a stream ends with a usage chunk."""
         return bool(self.stream_options and self.stream_options.include_usage)
 
-    @property
-    def output_limit_tokens(self) -> int | None:
-        """The caller's bound on the answer; the newer field wins."""
-        return self.max_completion_tokens or self.max_tokens
+    def question(self, reasoning_tokens: int) -> Question:
+        """What is asked, in no dialect.
+
+        Raises:
+            ApiError: 400, the tool choice names a tool that isn't there.
+        """
+        texts = (message.text for message in reversed(self.messages) if message.role == "user")
+        text = next(texts, "")
+        stop = self.stop or []
+        return Question(
+            text=text,
+            functions=_called(self, text),
+            schema=_schema(self.response_format),
+            stops=(stop,) if isinstance(stop, str) else tuple(stop),
+            limit_tokens=self.max_completion_tokens or self.max_tokens,
+            reasoning_tokens=reasoning_tokens,
+        )
 
     def prompt(self) -> bytes:
         """The bytes that count as the prompt, in an order that keeps prefixes stable."""
@@ -144,3 +160,31 @@ def decode(body: bytes, max_choices: int) -> ChatRequest:
     if (request.n or 1) > max_choices:
         raise ApiError(400, f"n is {request.n}; at most {max_choices} is served.", param="n")
     return request
+
+
+def _called(request: ChatRequest, question: str) -> list[Function]:
+    """Choose the functions to call; none unless a user message is to be answered."""
+    tools = [tool.function for tool in request.tools or [] if tool.function]
+    functions = [Function(tool.name, tool.parameters) for tool in tools]
+    if not functions or request.tool_choice == "none" or request.messages[-1].role != "user":
+        return []
+    if isinstance(request.tool_choice, Tool) and request.tool_choice.function:
+        return [_named(functions, request.tool_choice.function.name)]
+    return chosen(functions, question, request.parallel_tool_calls is not False)
+
+
+def _named(functions: list[Function], name: str) -> Function:
+    for function in functions:
+        if function.name == name:
+            return function
+    known = ", ".join(function.name for function in functions)
+    message = f"tool_choice names {name!r}; the request's tools are {known}."
+    raise ApiError(400, message, param="tool_choice")
+
+
+def _schema(asked: ResponseFormat | None) -> dict[str, object] | None:
+    if asked is None or asked.type == "text":
+        return None
+    if asked.json_schema:
+        return asked.json_schema.schema
+    return {"properties": {"answer": {"type": "string"}, "steps": {"type": "integer"}}}

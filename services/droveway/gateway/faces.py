@@ -1,0 +1,151 @@
+"""How answers look to a client, beside their content: errors, event framing, headers, statuses.
+
+One face for each API that clients know; which one a request gets is decided by its path.
+Sources: OpenAI API reference, 2026-11; Anthropic API reference (errors, streaming), 2026-11.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from droveway.contracts.errors import Failure, status_of
+from droveway.contracts.inference import TriedTarget, Window
+from droveway.gateway import answers, sse
+from droveway.gateway.answers import Headers
+
+Tried = Iterable[TriedTarget]
+
+_ANTHROPIC_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+_NAME_START = b'{"type":"'
+_MAX_NAME_BYTES = 64
+_PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz_.")
+
+
+class _Typed(msgspec.Struct):
+    type: str = "message"
+
+
+_typed = msgspec.json.Decoder(_Typed)
+
+
+class OpenAIFace:
+    """As OpenAI answers."""
+
+    ends_with = sse.DONE
+
+    def status(self, occurrence: Failure) -> int:
+        """The HTTP status of an error before the first byte."""
+        return status_of(occurrence)
+
+    def error_body(self, occurrence: Failure, tried: Tried = (), request_id: str = "") -> bytes:
+        """An error as the whole answer."""
+        return answers.error_body(occurrence, tried)
+
+    def error_event(self, occurrence: Failure, tried: Tried = (), request_id: str = "") -> bytes:
+        """An error in a stream that has begun, framed."""
+        return sse.frame([answers.error_body(occurrence, tried, request_id)])
+
+    def frame(self, events: Iterable[bytes]) -> bytes:
+        """Events as one write."""
+        return sse.frame(events)
+
+    def base_headers(self, request_id: str) -> Headers:
+        """Headers of every answer."""
+        return answers.with_base([], request_id)
+
+    def window_headers(self, window: Window | None) -> Headers:
+        """Where the client stands in its limits."""
+        return answers.window_headers(window)
+
+
+class ResponsesFace(OpenAIFace):
+    """As OpenAI's Responses API answers: named events, no `[DONE]`, its own error event."""
+
+    ends_with = b""
+
+    def error_event(self, occurrence: Failure, tried: Tried = (), request_id: str = "") -> bytes:
+        """The writer of the stream has told it: only it knows the sequence."""
+        return b""
+
+    def frame(self, events: Iterable[bytes]) -> bytes:
+        """Events as one write, each with its name."""
+        return _named(events)
+
+
+class AnthropicFace:
+    """As Anthropic answers."""
+
+    ends_with = b""
+
+    def status(self, occurrence: Failure) -> int:
+        """The HTTP status of an error before the first byte; 529 is Anthropic's 503."""
+        status = status_of(occurrence)
+        return 529 if status == 503 else status
+
+    def error_body(self, occurrence: Failure, tried: Tried = (), request_id: str = "") -> bytes:
+        """An error as the whole answer."""
+        told = answers.error_object(occurrence, tried)
+        kind = _ANTHROPIC_TYPES.get(self.status(occurrence), "api_error")
+        details: dict[str, Any] = {"error_code": told.code}
+        if told.param is not None:
+            details["param"] = told.param
+        if told.details:
+            details["tried"] = told.details
+        error = {"type": kind, "message": told.message, "details": details}
+        return msgspec.json.encode({"type": "error", "error": error, "request_id": request_id})
+
+    def error_event(self, occurrence: Failure, tried: Tried = (), request_id: str = "") -> bytes:
+        """An error in a stream that has begun, framed."""
+        return b"event: error\ndata: %b\n\n" % self.error_body(occurrence, tried, request_id)
+
+    def frame(self, events: Iterable[bytes]) -> bytes:
+        """Events as one write, each with its name: without it the SDK skips them."""
+        return _named(events)
+
+    def base_headers(self, request_id: str) -> Headers:
+        """Headers of every answer."""
+        name = request_id.encode()
+        return [(b"request-id", name), (b"x-request-id", name)]
+
+    def window_headers(self, window: Window | None) -> Headers:
+        """Where the client stands in its limits."""
+        if window is None:
+            return []
+        return [
+            (b"anthropic-ratelimit-requests-limit", b"%d" % window.limit),
+            (b"anthropic-ratelimit-requests-remaining", b"%d" % window.remaining),
+            (b"anthropic-ratelimit-requests-reset", answers.moment(window.reset_ms)),
+        ]
+
+
+Face = OpenAIFace | AnthropicFace
+
+OPENAI = OpenAIFace()
+RESPONSES_FACE = ResponsesFace()
+ANTHROPIC = AnthropicFace()
+
+
+def _named(events: Iterable[bytes]) -> bytes:
+    return b"".join([b"event: %b\ndata: %b\n\n" % (event_name(one), one) for one in events])
+
+
+def event_name(event: bytes) -> bytes:
+    """An event's `type`, which as a rule stands first."""
+    if event.startswith(_NAME_START):
+        end = event.find(b'"', len(_NAME_START), _MAX_NAME_BYTES)
+        name = event[len(_NAME_START) : end]
+    else:
+        name = _typed.decode(event).type.encode()[:_MAX_NAME_BYTES]
+    return name if name and _PLAIN.issuperset(name) else b"message"

@@ -1,0 +1,96 @@
+"""What clients can ask for: for each operation its dialect, its face, and how a request is read."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from droveway.contracts.inference import Needs
+from droveway.dialects import (
+    anthropic_checks,
+    chat_checks,
+    completions_request,
+    dialect,
+    embeddings,
+    responses_request,
+)
+from droveway.dialects.anthropic_needs import needs_of_messages
+from droveway.dialects.capability import needs_of
+from droveway.gateway.faces import ANTHROPIC, OPENAI, RESPONSES_FACE, Face
+
+
+class Asked(NamedTuple):
+    """What routing and limiting need to know of a request."""
+
+    stream: bool = False
+    include_usage: bool = False
+    needs: Needs = Needs()
+    max_output_tokens: int | None = None
+
+
+class Operation(NamedTuple):
+    """One thing to ask for."""
+
+    name: str
+    """As rows and spans name it."""
+    path: str
+    dialect: str
+    """Of the body and of the answer on the bus."""
+    face: Face
+    read: Callable[[dict[str, Any]], Asked]
+    """Checks a request; raises `Untranslatable` naming the parameter that is wrong."""
+    adapted: bool = False
+    """The door turns the request into a chat completion, and its answer back."""
+
+
+def _chat(request: dict[str, Any]) -> Asked:
+    chat_checks.check(request)
+    options = request.get("stream_options") or {}
+    return Asked(
+        stream=request.get("stream") is True,
+        include_usage=options.get("include_usage") is True,
+        needs=needs_of(request),
+        max_output_tokens=request.get("max_completion_tokens") or request.get("max_tokens"),
+    )
+
+
+def _messages(request: dict[str, Any]) -> Asked:
+    anthropic_checks.check(request)
+    return Asked(
+        stream=request.get("stream") is True,
+        needs=needs_of_messages(request),
+        max_output_tokens=request["max_tokens"],
+    )
+
+
+def _embeddings(request: dict[str, Any]) -> Asked:
+    embeddings.check(request)
+    return Asked(needs=Needs(embeddings=True))
+
+
+def _completions(request: dict[str, Any]) -> Asked:
+    completions_request.check(request)
+    options = request.get("stream_options") or {}
+    return Asked(
+        stream=request.get("stream") is True,
+        include_usage=options.get("include_usage") is True,
+        max_output_tokens=request.get("max_tokens"),
+    )
+
+
+def _responses(request: dict[str, Any]) -> Asked:
+    responses_request.check(request)
+    return Asked(
+        stream=request.get("stream") is True,
+        max_output_tokens=request.get("max_output_tokens"),
+    )
+
+
+CHAT = Operation("chat.completions", "/v1/chat/completions", dialect.CHAT, OPENAI, _chat)
+COMPLETIONS = Operation(
+    "completions", "/v1/completions", dialect.CHAT, OPENAI, _completions, adapted=True
+)
+RESPONSES = Operation(
+    "responses", "/v1/responses", dialect.CHAT, RESPONSES_FACE, _responses, adapted=True
+)
+EMBEDDINGS = Operation("embeddings", "/v1/embeddings", dialect.EMBEDDINGS, OPENAI, _embeddings)
+MESSAGES = Operation("messages", "/v1/messages", dialect.MESSAGES, ANTHROPIC, _messages)
+ALL = (CHAT, COMPLETIONS, RESPONSES, EMBEDDINGS, MESSAGES)
