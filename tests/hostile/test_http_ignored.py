@@ -135,14 +135,20 @@ async def test_a_models_words_pass_unchanged(world: World, *, stream: bool, esca
     text = rb"a\u2028b\rc\ndata: [DONE]\n\nevent: error" if escaped else "a\u2028b\u0085c\u2029"
     words = text if isinstance(text, bytes) else text.encode()
     part = b'"delta"' if stream else b'"message"'
-    said = b'{"choices":[{"index":0,%b:{"content":"%b"},"finish_reason":"stop"}]}' % (part, words)
-    world.scripted.says(b"data: %b\n\ndata: [DONE]\n\n" % said if stream else said, stream=stream)
+    choice = b'{"index":0,%b:{"content":"%b"},"finish_reason":"stop"}' % (part, words)
+    role = b'{"id":"c","created":1,"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}'
+    if stream:
+        one = b'{"id":"c","created":1,"choices":[%b]}' % choice
+        said = b"data: %b\n\ndata: %b\n\ndata: [DONE]\n\n" % (role, one)
+    else:
+        said = b'{"choices":[%b],"usage":{"prompt_tokens":1,"completion_tokens":1}}' % choice
+    world.scripted.says(said, stream=stream)
     body = b'{"model":"scripted","stream":%b,%b' % (
         b"true" if stream else b"false",
         chat()[len(b'{"model":"numbered-3",') :],
     )
     answer = await served(world, request(body=body))
-    assert answer.body == (b"data: %b\n\ndata: [DONE]\n\n" % said if stream else said)
+    assert answer.body == said
 
 
 async def test_a_key_in_the_query_is_neither_used_nor_told(world: World) -> None:

@@ -136,8 +136,8 @@ CLAIMS = (
     Claim(
         id="B10+D5+D6+D7",
         text="nats-server is killed under 100 streams and started again, 20 times: streams that "
-        "complete; p50 and p99 of their pause; new requests meanwhile without an answer "
-        f"or a 503 with retry-after within {REFUSED_WITHIN_S:g} s; p99 until the first success afterwards",
+        "complete; p50 and p99 of their pause; new requests meanwhile without an answer or a 503 "
+        f"with retry-after within {REFUSED_WITHIN_S:g} s; p99 until the first success afterwards",
         bound=f"≥ {COMPLETE_PERCENT:g} %; -; ≤ {PAUSE_P99_S:g} s; 0; ≤ {SERVED_P99_S:g} s",
         run=_killed_again_and_again,
     ),

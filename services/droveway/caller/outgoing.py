@@ -58,11 +58,12 @@ def outgoing(call: CallRouted, body: bytes, upstream: Upstream, facts: ModelFact
         path = quirk.path("embeddings", version)
         return Outgoing(path, _headers(call, quirk.auth, secret), sent)
     warnings: tuple[str, ...] = ()
-    if call.dialect == dialect.MESSAGES:
-        translated = to_chat(_requests.decode(body))
-        body, warnings = _encode(translated.body), translated.warnings
+    translated = call.dialect == dialect.MESSAGES
+    if translated:
+        normal = to_chat(_requests.decode(body))
+        body, warnings = _encode(normal.body), normal.warnings
     fields = openai_chat.upstream_fields(body, call.target.model, stream=call.stream)
-    fields, more = apply(quirk, facts, without_extensions(fields))
+    fields, more = apply(quirk, facts, without_extensions(fields, translated=translated))
     path = quirk.path("chat", version)
     return Outgoing(path, _headers(call, quirk.auth, secret), _encode(fields), (*warnings, *more))
 

@@ -16,9 +16,15 @@ _TRACES = tuple(b'"%b"' % name.encode() for name in (*_MESSAGE, "cache_control")
 _any = msgspec.json.Decoder(list[Any])
 
 
-def without_extensions(fields: Fields) -> Fields:
-    """A chat request's fields as an OpenAI provider may see them."""
-    kept = {name: value for name, value in fields.items() if name not in TOP}
+def without_extensions(fields: Fields, *, translated: bool) -> Fields:
+    """A chat request's fields as an OpenAI provider may see them.
+
+    Args:
+        fields: The request's, undecoded; not changed.
+        translated: It comes from another dialect. What a chat client itself says at the top is for
+            its provider to judge: some know `top_k` or `thinking`.
+    """
+    kept = {name: value for name, value in fields.items() if not translated or name not in TOP}
     for name in ("messages", "tools"):
         value = kept.get(name)
         if value is not None and any(trace in bytes(value) for trace in _TRACES):

@@ -7,11 +7,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 COUNTERS = frozenset(
     {
-        "accepted", "admitted", "committed", "denied", "dropped", "dropped_frames", "exported",
-        "failed", "handled", "held", "invalid", "left", "lost", "malformed", "misaddressed",
-        "overruns", "peers_dead", "reconnects", "recorded", "refused", "refused_full", "rejected",
-        "reloaded", "repeated", "retried", "rows", "spans", "stale", "stored", "taken_over",
-        "tried", "unanswerable",
+        "accepted", "admitted", "committed", "deleted", "denied", "dropped", "dropped_frames",
+        "exported", "failed", "found", "handled", "held", "invalid", "left", "lost",
+        "malformed", "misaddressed", "missed", "overruns", "peers_dead", "reconnects",
+        "recorded", "refused", "refused_full", "rejected", "reloaded", "repeated", "retried",
+        "rows", "spans", "stale", "stored", "stored_bytes", "taken_over", "too_large", "tried",
+        "unanswerable",
     }
 )  # fmt: skip
 """Fields that only grow; all others are gauges."""
