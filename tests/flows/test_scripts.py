@@ -105,12 +105,16 @@ async def test_usage_beside_the_finish_is_counted_and_shown_only_when_asked_for(
 async def test_bytes_of_events_reach_the_client_as_they_were(
     nats: NatsServer, tmp_path: Path
 ) -> None:
-    odd = '{"choices" : [{"index":0, "delta":{"content":"\\u00e9 \u2028 \U0001f600"}}], "x":1.50}'
+    names = '{"id" : "c1","created" : 5, '
+    role = names + '"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}'
+    odd = names + (
+        '"choices" : [{"index":0, "delta":{"content":"\\u00e9 \u2028 \U0001f600"}}], "x":1.50}'
+    )
 
     async def script(peer: Peer) -> None:
         await peer.request()
-        data = f"data: {odd}\n\n".encode()
-        half = len(data) // 2 + 1  # within a character
+        data = f"data: {role}\n\ndata: {odd}\n\n".encode()
+        half = data.index("\U0001f600".encode()) + 2  # within a character
         await peer.send(CHUNKED + chunk(data[:half]))
         await peer.send(chunk(data[half:]) + _event(0, finish="stop") + DONE)
 

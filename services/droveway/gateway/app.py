@@ -18,6 +18,7 @@ from droveway.gateway.entrance import by_http
 from droveway.gateway.faces import ANTHROPIC, OPENAI, Face
 from droveway.gateway.journal import Journal, Ledgers
 from droveway.gateway.models import ModelList
+from droveway.gateway.openapi.serve import PAGES, Page
 from droveway.gateway.pending import ClientGone
 from droveway.gateway.refusal import Refusal, refuse
 
@@ -37,6 +38,8 @@ class Route(NamedTuple):
     methods: tuple[str, ...] = ()
     endpoint: Endpoint | None = None
     face: Face = OPENAI
+    page: Page | None = None
+    """Instead of an endpoint: for everybody, without a key."""
 
 
 _UNKNOWN = Route("unknown", "unknown")
@@ -84,7 +87,7 @@ class Gateway:
         if route.face is OPENAI and exchange.header(b"anthropic-version") is not None:
             route = route._replace(face=ANTHROPIC)
         exchange.face = route.face
-        methods, endpoint = route.methods, route.endpoint
+        methods, endpoint, page = route.methods, route.endpoint, route.page
         journal = Journal(
             self._ledgers,
             exchange.request_id,
@@ -93,7 +96,7 @@ class Gateway:
             exchange.text(b"tracestate"),
         )
         try:
-            if endpoint is None:
+            if endpoint is None and page is None:
                 raise refuse("unknown_url", f"Unknown request URL: {method} {path[:200]}")
             if method == "OPTIONS" and (preflight := self._preflight(exchange, origin, methods)):
                 journal.finish(204)
@@ -103,6 +106,10 @@ class Gateway:
             if method not in methods:
                 exchange.extra = [*exchange.extra, (b"allow", ", ".join(methods).encode())]
                 raise refuse("method_not_allowed")
+            if endpoint is None:
+                assert page is not None
+                await page(exchange, journal)
+                return
             client = scope.get("client")
             journal.key = self.auth.authenticate(exchange.raw_headers, client[0] if client else "")
             journal.mark("authenticated")
@@ -121,6 +128,9 @@ class Gateway:
     def _route(self, path: str) -> Route:
         if (route := self._inference.get(path)) is not None:
             return route
+        if path in PAGES:
+            name, page = PAGES[path]
+            return Route(name, path, ("GET",), page=page)
         if path == _MODELS:
             return Route("models.list", _MODELS, ("GET",), self._list_models)
         if path.startswith(_RESPONSES) and self.stored is not None:

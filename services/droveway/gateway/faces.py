@@ -137,6 +137,11 @@ RESPONSES_FACE = ResponsesFace()
 ANTHROPIC = AnthropicFace()
 
 
+def face_of(path: str) -> Face:
+    """The face of a path that the application hasn't judged yet."""
+    return ANTHROPIC if "/messages" in path[:_MAX_NAME_BYTES] else OPENAI
+
+
 def _named(events: Iterable[bytes]) -> bytes:
     return b"".join([b"event: %b\ndata: %b\n\n" % (event_name(one), one) for one in events])
 

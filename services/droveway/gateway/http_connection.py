@@ -133,20 +133,20 @@ class BoundedConnection(HttpToolsProtocol):
     def _refuse(self, refusal: HttpRefusal) -> None:
         self._edge.connections.count_refusal(refusal.code)
         if self.cycle is None or self.cycle.response_complete:
-            request_id = new_request_id()
+            request_id, path = new_request_id(), ""
             status, code = refusal.status, refusal.code
             log_event(logger, "http_refused", request_id=request_id, status=status, code=code)
         else:
             # The application's own line tells the refusal.
             state = self.cycle.scope["state"]
-            request_id = state["request_id"]
+            request_id, path = state["request_id"], self.cycle.scope["path"]
             state["refused"] = refusal.failure
             self.cycle.disconnected = True
             self.cycle.message_event.set()
             if self.cycle.response_started:
                 self.cut()
                 return
-        self._write(refusal.answer(self._edge.date.value(), request_id))
+        self._write(refusal.answer(self._edge.date.value(), request_id, path))
         self._finish()
 
     def _finish(self) -> None:

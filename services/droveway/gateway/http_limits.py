@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from droveway.contracts.errors import Failure, failure
-from droveway.gateway.answers import error_body, error_headers
+from droveway.gateway.answers import error_headers
+from droveway.gateway.faces import face_of
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Bytes = Annotated[int, msgspec.Meta(ge=1)]
@@ -141,16 +142,18 @@ class HttpRefusal(Exception):
         """The refusal as an occurrence of the error catalogue."""
         return failure(self.code, self.message, status=self.status)
 
-    def answer(self, date: bytes, request_id: str) -> bytes:
-        """The whole HTTP answer in OpenAI's error shape.
+    def answer(self, date: bytes, request_id: str, path: str = "") -> bytes:
+        """The whole HTTP answer, in the error shape of the API that was asked.
 
         Args:
             date: Value of the `date` header.
-            request_id: Value of the `x-request-id` header.
+            request_id: Value of the header that names the request.
+            path: Of the request, where it was read so far.
         """
-        body = error_body(self.failure)
+        face = face_of(path)
+        body = face.error_body(self.failure, (), request_id)
         headers = [
-            (b"x-request-id", request_id.encode()),
+            *face.base_headers(request_id),
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
             (b"date", date),
