@@ -89,6 +89,7 @@ def test_every_dependency_is_pinned_within_its_range() -> None:
     wanted = {
         "constraints.txt": project["project"]["dependencies"],
         "constraints-dev.txt": project["dependency-groups"]["dev"],
+        "constraints-local-model.txt": project["project"]["optional-dependencies"]["local-model"],
         "constraints-build.txt": project["build-system"]["requires"],
     }
     stale = [

@@ -24,7 +24,9 @@ resolve() {
 resolve constraints-build.txt "$@" deploy/tools/build.in
 resolve constraints.txt "$@" pyproject.toml -c constraints-build.txt
 resolve constraints-dev.txt "$@" pyproject.toml --group dev -c constraints.txt -c constraints-build.txt
+resolve constraints-local-model.txt "$@" pyproject.toml --extra local-model -c constraints.txt -c constraints-build.txt
 resolve constraints-tools.txt "$@" deploy/tools/tools.in --excludes deploy/tools/tools-excludes.in
+resolve constraints-mocks.txt "$@" tests/ops/mocks.in
 for sdk in tests/sdks/*.in; do
     resolve "constraints-sdk-$(basename "$sdk" .in).txt" "$@" "$sdk"
 done

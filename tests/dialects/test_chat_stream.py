@@ -56,6 +56,7 @@ def test_the_role_comes_first_with_empty_content(first: dict[str, Any]) -> None:
     events = taken(chunk(choice(first)), chunk(choice({}, "stop")))
     assert events[0]["choices"][0]["delta"] == ROLE
     assert said(events) == "a"
+    assert sum("role" in one["choices"][0]["delta"] for one in events) == 1
 
 
 @pytest.mark.parametrize("first", [{"role": "assistant", "content": None}, {"role": "assistant"}])
@@ -79,7 +80,20 @@ def test_a_tool_call_in_the_first_event_follows_the_role() -> None:
     first = {"role": "assistant", "content": None, "tool_calls": [call]}
     events = taken(chunk(choice(first)), chunk(choice({}, "tool_calls")))
     assert events[0]["choices"][0]["delta"] == ROLE
-    assert events[1]["choices"][0]["delta"]["tool_calls"] == [call]
+    assert events[1]["choices"][0]["delta"] == {"content": None, "tool_calls": [call]}
+
+
+def test_a_role_that_comes_late_is_not_said_twice() -> None:
+    events = taken(
+        chunk(choice({"reasoning_content": "hm"})), chunk(choice({**ROLE, "content": "a"})), WELL[2]
+    )
+    deltas = [one["choices"][0]["delta"] for one in events]
+    assert deltas == [ROLE, {"reasoning_content": "hm"}, {"content": "a"}, {}]
+
+
+def test_a_finish_without_anything_before_it_is_shown() -> None:
+    events = taken(chunk(choice({"role": "assistant"}, "stop")))
+    assert [one["choices"][0]["finish_reason"] for one in events] == [None, "stop"]
 
 
 def test_id_and_time_stay_the_first_ones() -> None:
@@ -111,6 +125,7 @@ def test_usage_comes_last_and_only_where_asked(where: str, include_usage: bool) 
         assert not any("usage" in one for one in events)
         return
     *others, last = events
+    assert all(one["usage"] is None for one in others)
     assert last["choices"] == []
     assert not any(one.get("usage") for one in others)
     if where == "never":

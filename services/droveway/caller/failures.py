@@ -20,6 +20,9 @@ from droveway.dialects.openai_chat import error_parts
 
 _SPENT = frozenset({"insufficient_quota", "credit_balance_exhausted", "billing_hard_limit_reached"})
 
+_OVERFLOW = "context_length_exceeded"
+"""OpenAI's code; llama.cpp has a type for it, Anthropic only words."""
+
 
 def failure_of_status(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
     """What a status that isn't 2xx means.
@@ -31,6 +34,8 @@ def failure_of_status(status: int, headers: Mapping[str, str], body: bytes) -> F
     6. 1xx, 3xx: no answer that we understand.
     """
     message, type_, code, param = error_parts(body)
+    if status in (400, 413) and _is_overflow(message, type_):
+        code = _OVERFLOW
     wait_ms = retry_after_ms(headers)
     if status in (401, 402, 403) or code in _SPENT:
         return failure("provider_auth_error")
@@ -48,6 +53,11 @@ def failure_of_status(status: int, headers: Mapping[str, str], body: bytes) -> F
             provider_code=code,
         )  # fmt: skip
     return failure("bad_upstream", f"The provider answered with status {status}")
+
+
+def _is_overflow(message: str, type_: str) -> bool:
+    """Whether a provider that has no code for it says that the prompt is too long."""
+    return type_ == "exceed_context_size_error" or message.startswith("prompt is too long")
 
 
 def failure_before_commit(error: UpstreamError | SseCapExceeded) -> Failure:

@@ -75,8 +75,9 @@ class LocalModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Answers at a time; further requests wait for their turn."""
     context_tokens: Count = 8192
     """Prompt and answer of one request; a longer prompt is refused with 400."""
-    threads: Count = 2
-    """Threads that compute."""
+    threads: Count = 1
+    """Threads that compute; with as many as cores, whatever else runs makes it ten times slower,
+    since they wait for each other at every step."""
 
 
 class LocalModelError(DrovewayError):

@@ -52,6 +52,9 @@ class _Conversation:
         """Parts of the user's turn that are no results; its message comes when it ends."""
         self._assistant: dict[str, Any] | None = None
         """The last message, while it may still grow."""
+        self._texts: list[dict[str, Any]] = []
+        """Its parts; content once it has ended, since copying them at each turn is quadratic."""
+        self._thoughts: list[str] = []
         self._pairing = ToolPairing()
 
     def add_system(self, content: object, path: str) -> None:
@@ -71,7 +74,7 @@ class _Conversation:
         self._append_system({"content": content}, path)
 
     def add_user(self, content: object, path: str) -> None:
-        self._assistant = None
+        self._end_assistant()
         if isinstance(content, str):
             self._turn += anthropic_blocks.parts(content, path, self._warnings)
             return
@@ -89,15 +92,11 @@ class _Conversation:
             self._pairing.end_turn()
             self._assistant = {"role": "assistant", "content": None}
             self._messages.append(self._assistant)
-        message = self._assistant
-        texts: list[dict[str, Any]] = []
         if isinstance(content, str):
-            texts = anthropic_blocks.parts(content, path, self._warnings)
-        else:
-            for place, block in enumerate(anthropic_blocks.block_list(content, path)):
-                self._add_block(block, f"{path}.content[{place}]", message, texts)
-        if texts:
-            _add_texts(message, texts)
+            self._texts += anthropic_blocks.parts(content, path, self._warnings)
+            return
+        for place, block in enumerate(anthropic_blocks.block_list(content, path)):
+            self._add_block(block, f"{path}.content[{place}]", self._assistant)
 
     def close(self) -> list[dict[str, Any]]:
         self._end_turn()
@@ -132,20 +131,17 @@ class _Conversation:
             message["is_error"] = True
         self._messages.append(message)
 
-    def _add_block(
-        self, block: object, at: str, message: dict[str, Any], texts: list[dict[str, Any]]
-    ) -> None:
+    def _add_block(self, block: object, at: str, message: dict[str, Any]) -> None:
         fields = object_at(block, at)
         match fields.get("type"):
             case "text":
-                texts += anthropic_blocks.part(fields, at, self._warnings)
+                self._texts += anthropic_blocks.part(fields, at, self._warnings)
             case "tool_use":
                 message.setdefault("tool_calls", []).append(self._tool_call(fields, at))
             case "thinking":
                 message.setdefault("thinking_blocks", []).append(block)
                 if thought := text_at(fields.get("thinking"), f"{at}.thinking"):
-                    before = message.get("reasoning_content")
-                    message["reasoning_content"] = f"{before}\n{thought}" if before else thought
+                    self._thoughts.append(thought)
             case "redacted_thinking":
                 message.setdefault("thinking_blocks", []).append(block)
             case _:
@@ -162,19 +158,21 @@ class _Conversation:
         function = {"name": name, "arguments": arguments}
         return {"id": block["id"], "type": "function", "function": function}
 
+    def _end_assistant(self) -> None:
+        if (message := self._assistant) is None:
+            return
+        if self._texts:
+            message["content"] = anthropic_blocks.shortest(self._texts)
+        if self._thoughts:
+            message["reasoning_content"] = "\n".join(self._thoughts)
+        self._assistant, self._texts, self._thoughts = None, [], []
+
     def _end_turn(self) -> None:
-        self._assistant = None
+        self._end_assistant()
         if self._turn:
             content = anthropic_blocks.shortest(self._turn)
             self._messages.append({"role": "user", "content": content})
             self._turn = []
-
-
-def _add_texts(message: dict[str, Any], texts: list[dict[str, Any]]) -> None:
-    before = message["content"]
-    if isinstance(before, str):
-        before = [{"type": "text", "text": before}]
-    message["content"] = anthropic_blocks.shortest((before or []) + texts)
 
 
 def _says_something(message: dict[str, Any]) -> bool:

@@ -47,8 +47,8 @@ def breakpoints(request: dict[str, Any]) -> int:
         count += _marks(blocks)
     messages = request.get("messages")
     for message in messages if isinstance(messages, list) else ():
-        if isinstance(message, dict):
-            count += _marks(message.get("content"))
+        if isinstance(message, dict) and type(content := message.get("content")) is not str:
+            count += _marks(content)
     return count
 
 
@@ -86,7 +86,8 @@ def _has_marker(blocks: object) -> bool:
 def _is_marked(message: object) -> bool:
     if not isinstance(message, dict):
         return False
-    return _has_marker(message.get("content")) or _is_bare(message)
+    content = message.get("content")
+    return (type(content) is not str and _has_marker(content)) or _is_bare(message)
 
 
 def _is_bare(message: dict[str, Any]) -> bool:

@@ -19,6 +19,7 @@ _TEMPLATES = 4
 """Templates in a row that no event fits, after which a stream's events are all decoded."""
 _NULL = msgspec.Raw(b"null")
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_objects = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _encode = msgspec.json.Encoder().encode
 
 
@@ -32,6 +33,8 @@ class ChatStream:
         self._created = context.created_s
         self._context = context
         self._begun: set[int] = set()
+        self._role_again = False
+        """The event at hand tells the role of a choice that has it."""
         self._usage: msgspec.Raw | None = None
         """The provider's own, to be shown last."""
         self._template: EventTemplate | None = None
@@ -83,15 +86,22 @@ class ChatStream:
             self._id = chunk.id or f"chatcmpl-{self._context.response_id}"
             self._created = int(chunk.created or self._created)
         for choice in chunk.choices or ():
-            index = choice.index or 0
+            index, delta = choice.index or 0, choice.delta
+            said = delta is not None and delta.has_role()
             if index in self._begun:
+                self._role_again |= said
                 continue
             self._begun.add(index)
-            if choice.delta is not None and choice.delta.begins():
+            if delta is not None and delta.begins():
                 continue
+            self._role_again |= said
             events.append(_encode(self._chunk([_role(index)], None)))
-            if choice.delta is not None and not choice.delta.size_bytes():
+            if delta is not None and not delta.size_bytes() and not choice.finish_reason:
+                self._role_again = False
                 return  # role without content, or null: the one just added says it better
+        if self._role_again:
+            self._role_again = False
+            data = _without_roles(data)  # clients that add pieces up would have it twice
         events.append(self._form(data, chunk))
 
     def _form(self, data: bytes, chunk: openai_chunk.Chunk) -> bytes:
@@ -99,9 +109,13 @@ class ChatStream:
         if not self._include_usage:
             data = without_usage(data)
         named = chunk.id == self._id and chunk.created == self._created
-        if named and (not self._include_usage or chunk.usage is None):
+        if named and not self._include_usage:
             return data
+        if named and chunk.usage is None and b'"usage"' not in data and data.endswith(b"}"):
+            return data[:-1] + b',"usage":null}'
         fields = _fields.decode(data)
+        if named and chunk.usage is None and "usage" in fields:
+            return data
         fields["id"] = msgspec.Raw(_encode(self._id))
         fields["created"] = msgspec.Raw(b"%d" % self._created)
         if self._include_usage:
@@ -126,6 +140,17 @@ class ChatStream:
         if self._include_usage:
             chunk["usage"] = usage
         return chunk
+
+
+def _without_roles(data: bytes) -> bytes:
+    fields = _fields.decode(data)
+    choices = _objects.decode(fields["choices"])
+    for choice in choices:
+        delta = _fields.decode(choice["delta"]) if "delta" in choice else {}
+        if delta.pop("role", None) is not None:
+            choice["delta"] = msgspec.Raw(_encode(delta))
+    fields["choices"] = msgspec.Raw(_encode(choices))
+    return _encode(fields)
 
 
 def _finishes(choices: "list[openai_chunk.Choice]") -> bool:

@@ -3,6 +3,7 @@
 Looked for in the bytes first, since hardly any request has one; what has none keeps its bytes.
 """
 
+import re
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ Fields = dict[str, msgspec.Raw]
 TOP = ("thinking", "top_k", "cache_control")
 """Top-level fields; `top_k` is known to some providers, but to OpenAI's own API it isn't."""
 _MESSAGE = ("thinking_blocks", "is_error")
-_TRACES = tuple(b'"%b"' % name.encode() for name in (*_MESSAGE, "cache_control"))
+_has_trace = re.compile(rb'"(?:thinking_blocks|is_error|cache_control)"').search
 _any = msgspec.json.Decoder(list[Any])
 
 
@@ -27,7 +28,7 @@ def without_extensions(fields: Fields, *, translated: bool) -> Fields:
     kept = {name: value for name, value in fields.items() if not translated or name not in TOP}
     for name in ("messages", "tools"):
         value = kept.get(name)
-        if value is not None and any(trace in bytes(value) for trace in _TRACES):
+        if value is not None and _has_trace(value):
             kept[name] = msgspec.Raw(msgspec.json.encode(_stripped(_any.decode(value))))
     return kept
 

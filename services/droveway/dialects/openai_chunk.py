@@ -57,9 +57,13 @@ class _Content(msgspec.Struct, frozen=True):
     audio: msgspec.Raw = _ABSENT
     role: msgspec.Raw = _ABSENT
 
+    def has_role(self) -> bool:
+        """It says who speaks."""
+        return self.role is not _ABSENT and bytes(self.role) != b"null"
+
     def begins(self) -> bool:
         """It is what a choice's first delta has to be: the role with empty content, only."""
-        return self.role is not _ABSENT and bytes(self.content) == b'""' and not self.size_bytes()
+        return self.has_role() and bytes(self.content) == b'""' and not self.size_bytes()
 
     def size_bytes(self) -> int:
         """Bytes of content of any kind, without the quotes or brackets around it."""
@@ -103,6 +107,8 @@ class Chunk(msgspec.Struct, frozen=True):
             return 0
         choice = choices[0]
         if choice.index or choice.finish_reason or choice.delta is None:
+            return 0
+        if choice.delta.has_role():
             return 0
         content = bytes(choice.delta.content)
         size = len(content) - 2

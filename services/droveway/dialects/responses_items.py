@@ -59,6 +59,8 @@ class _Turns:
         self.warnings: list[str] = []
         self._turn: dict[str, Any] | None = None
         """The assistant's message that further items may belong to; the last of `messages`."""
+        self._thoughts: list[str] = []
+        """Its reasoning; joined once it has ended, since joining at each item is quadratic."""
 
     def take(self, value: object, param: str) -> None:
         """Adds one item."""
@@ -82,7 +84,9 @@ class _Turns:
         """Ends the assistant's turn; one that was only reasoning leaves nothing."""
         if self._turn is not None and not _has_spoken(self._turn):
             self.messages.pop()
-        self._turn = None
+        elif self._turn is not None and self._thoughts:
+            self._turn["reasoning_content"] = "\n\n".join(self._thoughts)
+        self._turn, self._thoughts = None, []
 
     def _message(self, item: dict[str, Any], param: str) -> None:
         role = word_at(item.get("role"), f"{param}.role", _ROLES)
@@ -122,9 +126,7 @@ class _Turns:
         if self._turn is not None and _has_spoken(self._turn):
             self.end()
         turn = self._assistant()
-        if texts := _texts(item, param):
-            before = [turn["reasoning_content"]] if "reasoning_content" in turn else []
-            turn["reasoning_content"] = "\n\n".join([*before, *texts])
+        self._thoughts += _texts(item, param)
         if item.get("encrypted_content") is None:
             return
         if blocks := unseal(item["encrypted_content"]):
@@ -144,13 +146,16 @@ def _has_spoken(turn: dict[str, Any]) -> bool:
 
 
 def _joined(first: Content | None, second: Content) -> Content:
+    """Adds to `first` where it can: a copy at each item would be quadratic."""
     if first is None:
         return second
-    return [
-        part
-        for content in (first, second)
-        for part in ([{"type": "text", "text": content}] if isinstance(content, str) else content)
-    ]
+    parts = _parts(first)
+    parts += _parts(second)
+    return parts
+
+
+def _parts(content: Content) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
 def _texts(item: dict[str, Any], param: str) -> Sequence[str]:

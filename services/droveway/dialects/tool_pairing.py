@@ -21,6 +21,8 @@ class ToolPairing:
         """Original id to fitting id and path, of calls without a result."""
         self._answered: set[str] = set()
         self._used: set[str] = set()
+        self._counts: dict[str, int] = {}
+        """The last number that was put behind an id; some providers begin anew in each turn."""
 
     def call(self, call_id: object, path: str) -> str:
         """Takes in a call; its id as Anthropic takes it.
@@ -33,9 +35,8 @@ class ToolPairing:
         if call_id in self._waiting:
             raise Untranslatable(f"{path}.id is that of another call of this turn", f"{path}.id")
         fit = base = _UNFIT.sub("_", call_id)
-        count = 1
         while fit in self._used:
-            count += 1
+            count = self._counts[base] = self._counts.get(base, 1) + 1
             fit = f"{base}_{count}"
         self._used.add(fit)
         self._waiting[call_id] = fit, path
