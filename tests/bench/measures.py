@@ -13,6 +13,7 @@ from tests.bench.limiter import decisions
 from tests.bench.reference import client_cost_us
 from tests.bench.streams import first_token, slow_streams, streams_paced, streams_unpaced
 from tests.bench.targets import Target
+from tests.bench.translation import costs
 from tests.bench.world import Sample, World, memory_kib
 
 _OPEN_LOOP_PER_S = 100
@@ -109,6 +110,21 @@ def limiter(world: World) -> list[Figure]:
     ]
 
 
+def translation(world: World) -> list[Figure]:
+    """What checking and translating costs by itself, in this process."""
+    who = world.through[0].name
+    return [
+        Figure(
+            name=f"translation: {cost.name}, CPU µs",
+            target=f"≤ {cost.bound_us:g}" if cost.bound_us else "",
+            values={who: sum(cost.parts_us.values())},
+            digits=1,
+            by_service={who: cost.parts_us} if len(cost.parts_us) > 1 else {},
+        )
+        for cost in costs()
+    ]
+
+
 def reference(world: World) -> list[Figure]:
     """A known client's cost: tells how fast the machine is now, compared with another run's."""
     costs = {count: client_cost_us(world.direct, count) for count in (1, _SATURATING)}
@@ -149,6 +165,7 @@ MEASURES: dict[str, Callable[[World], list[Figure]]] = {
     "paced": streams_paced,
     "first-token": first_token,
     "limiter": limiter,
+    "translation": translation,
     "slow-streams": slow_streams,
     "memory": memory,
 }

@@ -8,12 +8,12 @@ from droveway.contracts.envelope import new_attempt_id, new_request_id
 from droveway.contracts.errors import failure
 from droveway.contracts.inference import Body
 from droveway.contracts.relay import Usage
-from droveway.dialects.events import Begun, Text
+from droveway.dialects.events import Begun, Event, Text
 from droveway.otel.context import format_traceparent, new_trace, parse_traceparent
 from droveway.otel.setup import TelemetrySettings, install
 from tests.support.otlp import OtlpReceiver
 
-CHUNK = [Begun("c1", "served"), Text("12345678")]
+CHUNK: list[Event] = [Begun("c1", "served"), Text("12345678")]
 
 
 def _call(ratio: float = 0.0) -> CallRouted:

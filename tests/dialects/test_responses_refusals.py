@@ -69,7 +69,7 @@ def content(*parts: object, role: str = "user") -> dict[str, Any]:
         ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].type"),
         ({"input": [{"role": "tool", "content": "a"}]}, "input[0].role"),
         ({"input": [{"role": "user"}]}, "input[0].content"),
-        (content({"type": "text", "text": "a"}), f"{PART}.type"),
+        (content({"type": "image_url", "text": "a"}), f"{PART}.type"),
         (content({"type": "input_text"}), f"{PART}.text"),
         (content({"type": "input_text", "text": "a"}, 1), "input[0].content[1]"),
         (content({"type": "input_text", "text": "a"}, role="assistant"), f"{PART}.type"),

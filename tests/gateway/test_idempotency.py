@@ -29,7 +29,7 @@ def token() -> bytes:
 async def run(
     idempotency: Idempotency, token: bytes | None, outcome: str = "completed", key: str = "k1"
 ) -> None:
-    async with idempotency.claim(key, token, BODY) as claim:
+    async with idempotency.claim(key, token, "chat.completions", BODY) as claim:
         claim.outcome = outcome
 
 
@@ -37,7 +37,7 @@ async def refused(
     idempotency: Idempotency, token: bytes, body: bytes = BODY, key: str = "k1"
 ) -> str:
     with pytest.raises(Refusal) as caught:
-        async with idempotency.claim(key, token, body):
+        async with idempotency.claim(key, token, "chat.completions", body):
             pass
     return caught.value.failure.code
 
@@ -61,13 +61,13 @@ def test_any_other_token_is_refused(values: list[bytes]) -> None:
 
 async def test_a_request_without_a_token_is_never_held_up(bus: Bus) -> None:
     idempotency = Idempotency(bus, 60)
-    async with idempotency.claim("k1", None, BODY):
+    async with idempotency.claim("k1", None, "chat.completions", BODY):
         await run(idempotency, None)
 
 
 async def test_a_running_request_keeps_others_out(bus: Bus, token: bytes) -> None:
     idempotency = Idempotency(bus, 60)
-    async with idempotency.claim("k1", token, BODY):
+    async with idempotency.claim("k1", token, "chat.completions", BODY):
         assert await refused(idempotency, token) == "idempotency_in_progress"
         assert await refused(idempotency, token, b"other") == "idempotency_key_reused"
 
@@ -92,13 +92,13 @@ async def test_a_request_that_failed_leaves_its_token_free(bus: Bus, token: byte
 async def test_a_request_that_raised_leaves_its_token_free(bus: Bus, token: bytes) -> None:
     idempotency = Idempotency(bus, 60)
     with pytest.raises(ZeroDivisionError):
-        async with idempotency.claim("k1", token, BODY):
+        async with idempotency.claim("k1", token, "chat.completions", BODY):
             raise ZeroDivisionError
     await run(idempotency, token)
 
 
 async def test_a_token_whose_gateway_died_is_free_after_its_lease(bus: Bus, token: bytes) -> None:
-    async with Idempotency(bus, lease_s=-1).claim("k1", token, BODY):
+    async with Idempotency(bus, lease_s=-1).claim("k1", token, "chat.completions", BODY):
         await run(Idempotency(bus, 60), token)
     assert await refused(Idempotency(bus, 60), token) == "already_completed"
 

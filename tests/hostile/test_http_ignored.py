@@ -136,7 +136,8 @@ async def test_a_models_words_pass_unchanged(world: World, *, stream: bool, esca
     words = text if isinstance(text, bytes) else text.encode()
     part = b'"delta"' if stream else b'"message"'
     choice = b'{"index":0,%b:{"content":"%b"},"finish_reason":"stop"}' % (part, words)
-    role = b'{"id":"c","created":1,"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}'
+    first = b'{"index":0,"delta":{"role":"assistant","content":""}}'
+    role = b'{"id":"c","created":1,"choices":[%b]}' % first
     if stream:
         one = b'{"id":"c","created":1,"choices":[%b]}' % choice
         said = b"data: %b\n\ndata: %b\n\ndata: [DONE]\n\n" % (role, one)

@@ -145,12 +145,18 @@ class Scripted:
         self.reply = answer(body, headers={"content-type": kind})
 
     def configure(self, config: Config, url: str) -> Config:
-        """Adds this provider, its model `scripted` and keys in every state."""
+        """Adds this provider, its model `scripted` and keys in every state.
+
+        The model `translated` is the simulator's too, as a provider of Anthropic's dialect.
+        """
         provider = msgspec.structs.replace(
             config.providers[0], id="scripted", base_url=f"{url}/v1", models=("gpt-a", "other")
         )
+        messages = msgspec.structs.replace(config.providers[0], id="messages", dialect="anthropic")
         targets = (RouteTarget(provider="scripted"),)
         route = Route(model="scripted", tiers=(Tier(targets=targets),))
+        numbered = (RouteTarget(provider="messages", model="numbered-3"),)
+        translated = Route(model="translated", tiers=(Tier(targets=numbered),))
         few = (Limit(requests=1, window_s=60),)
         keys = (
             self._key("off", state="disabled"),
@@ -161,8 +167,8 @@ class Scripted:
         )
         return msgspec.structs.replace(
             config,
-            providers=(*config.providers, provider),
-            routes=(*config.routes, route),
+            providers=(*config.providers, provider, messages),
+            routes=(*config.routes, route, translated),
             keys=(*config.keys, *keys),
         )
 

@@ -10,7 +10,7 @@ import asyncio
 import json
 import sys
 
-import openai  # type: ignore[import-not-found]
+import openai
 
 
 async def main(url: str, key: str, model: str, count: int) -> None:

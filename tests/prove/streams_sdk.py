@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-import openai  # type: ignore[import-not-found]
+import openai
 
 PAUSE_S = 0.25
 """After a stream that didn't begin."""

@@ -4,22 +4,19 @@ import importlib.util
 import json
 import os
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.sdks.server import Book, Droveway
-
-if TYPE_CHECKING:
-    from tests.sdks.client import Client
+from tests.sdks.server import DIALECTS, Book, Droveway
 
 ROOT = Path(__file__).parents[2]
 STOP_WITHIN_S = 20
+SDKS = ("anthropic", "openai")
 
-# The main environment collects this folder too, and has no SDK.
-collect_ignore_glob = [] if importlib.util.find_spec("openai") else ["test_*.py"]
+# An environment has one SDK at most; the main one, which collects this folder too, has none.
+collect_ignore = [name for name in SDKS if importlib.util.find_spec(name) is None]
 
 
 @pytest.fixture(scope="session")
@@ -55,10 +52,7 @@ def flavour(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-async def sdk(server: Droveway, flavour: str) -> "AsyncIterator[Client]":
-    """The SDK's client with the server's key, without retries."""
-    from tests.sdks.client import opened  # needs the SDK
-
-    async with opened(flavour, server) as client:
-        yield client
+@pytest.fixture(params=DIALECTS)
+def upstream(request: pytest.FixtureRequest) -> str:
+    """The dialect of the provider behind the gateway."""
+    return str(request.param)

@@ -9,6 +9,14 @@ from typing import Any
 SEEN_WITHIN_S = 5.0
 POLL_S = 0.01
 
+DIALECTS = ("openai", "anthropic")
+"""What the gateway speaks to the provider."""
+
+
+def routed(model: str, dialect: str) -> str:
+    """The name under which a model is served by a provider of that dialect."""
+    return model if dialect == "openai" else f"{dialect}/{model}"
+
 
 @dataclass(frozen=True)
 class Droveway:
@@ -38,10 +46,24 @@ class Book:
         entries: list[dict[str, Any]] = self._read(self._url)["entries"]
         return entries
 
+    def last(self) -> dict[str, Any]:
+        """The body of the newest request."""
+        return self.body(self.entries()[-1])
+
     def body(self, entry: dict[str, Any]) -> dict[str, Any]:
         """A request's own body."""
         body: dict[str, Any] = json.loads(self._read(f"{self._url}/{entry['id']}")["body"])
         return body
+
+    def dialects(self) -> list[str]:
+        """The dialect of each request."""
+        return [entry["dialect"] for entry in self.entries()]
+
+    @staticmethod
+    def output_tokens(entry: dict[str, Any]) -> int:
+        """What the provider counted as its answer."""
+        usage = entry["anthropic_usage"] or entry["usage"]
+        return int(usage.get("output_tokens") or usage["completion_tokens"])
 
     def wait_for(self, outcome: str) -> dict[str, Any]:
         """The first entry with that outcome."""

@@ -24,9 +24,6 @@ from droveway.dialects.facts import Facts
 from droveway.dialects.usage_shapes import chat_usage
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_MESSAGE_STOP = b'"message_stop"'
-_STOP_WITHIN_BYTES = 64
-"""An event's type stands at its begin."""
 
 
 class Answer(Protocol):
@@ -100,22 +97,28 @@ class PassedMessages:
 
     def __init__(self) -> None:
         self.facts = Facts()
-        self.done = False
         self._reader = AnthropicReader()
+        self._last = b'{"type":"message_stop"}'
+
+    @property
+    def done(self) -> bool:
+        """See `Answer`."""
+        return self._reader.ended
 
     def take(self, data: bytes, events: list[bytes]) -> bool:
         """See `Answer`."""
+        if b"\n" in data:
+            data = msgspec.json.format(data, indent=-1)  # a line feed would end the client's event
         read = self._reader.read(data)
-        self.done = _MESSAGE_STOP in data[:_STOP_WITHIN_BYTES]
-        if not self.done:
-            events.append(data)
-        else:
+        if self._reader.ended:
             self._last = data
+        else:
+            events.append(data)
         return self.facts.take(read)
 
     def close(self, usage: Usage) -> list[bytes]:
         """See `Answer`."""
-        return [self._last] if self.done else [b'{"type":"message_stop"}']
+        return [self._last]
 
     def whole(self, body: bytes, input_estimate_tokens: int) -> bytes:
         """See `Answer`."""
@@ -126,7 +129,7 @@ class PassedMessages:
 class Converted:
     """An answer of one dialect for a client of another."""
 
-    def __init__(self, reader: Reader, writer: Writer) -> None:
+    def __init__(self, reader: ChatReader | AnthropicReader, writer: Writer) -> None:
         self.facts = Facts()
         self.done = False
         self._reader = reader
@@ -138,7 +141,7 @@ class Converted:
             self.done = True
             return False
         read = self._reader.read(data)
-        self.done = _MESSAGE_STOP in data[:_STOP_WITHIN_BYTES]
+        self.done = isinstance(self._reader, AnthropicReader) and self._reader.ended
         has_content = self.facts.take(read)
         events += self._writer.write(read)
         return has_content

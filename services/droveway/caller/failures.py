@@ -23,6 +23,14 @@ _SPENT = frozenset({"insufficient_quota", "credit_balance_exhausted", "billing_h
 _OVERFLOW = "context_length_exceeded"
 """OpenAI's code; llama.cpp has a type for it, Anthropic only words."""
 
+_ANTHROPIC_TYPES = {
+    "not_found_error": "model_not_found",  # of what we ask, nothing else can be missing
+    "request_too_large": "request_too_large",
+    "conflict_error": "",
+    "permission_error": "",
+}
+"""Anthropic's types of refusals, and our codes for those that Anthropic has no code for."""
+
 
 def failure_of_status(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
     """What a status that isn't 2xx means.
@@ -36,6 +44,11 @@ def failure_of_status(status: int, headers: Mapping[str, str], body: bytes) -> F
     message, type_, code, param = error_parts(body)
     if status in (400, 413) and _is_overflow(message, type_):
         code = _OVERFLOW
+    if type_ in _ANTHROPIC_TYPES:
+        code = code or _ANTHROPIC_TYPES[type_]
+        type_ = ""  # the client's own API has the word for it
+        if code == "model_not_found":
+            param = "model"
     wait_ms = retry_after_ms(headers)
     if status in (401, 402, 403) or code in _SPENT:
         return failure("provider_auth_error")

@@ -1,5 +1,6 @@
 """What goes to a provider: path, headers and body in its own dialect, for one attempt."""
 
+import re
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,6 +20,7 @@ VERSION_2023 = "2023-06-01"
 VERSION_2026 = "2026-10-21"
 """From it on sampling parameters are refused."""
 _TEMPERATURE_MAX = 1.0
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _SAMPLING = ("temperature", "top_p", "top_k")
 _requests = msgspec.json.Decoder(dict[str, Any])
 _encode = msgspec.json.Encoder().encode
@@ -71,26 +73,33 @@ def outgoing(call: CallRouted, body: bytes, upstream: Upstream, facts: ModelFact
 def _messages(
     call: CallRouted, body: bytes, upstream: Upstream, facts: ModelFacts, secret: Secret
 ) -> Outgoing:
-    path = upstream.quirk.path("chat", upstream.provider.api_version)
+    path = upstream.quirk.path("chat")
     if call.dialect == dialect.MESSAGES:
         passed = passed_body(body, call.target.model)
-        headers = _anthropic_headers(call, upstream, call.api_version or VERSION_2023, secret)
+        headers = _anthropic_headers(call, upstream, _version(call.api_version), secret)
         if call.api_features:
             headers.append((b"anthropic-beta", call.api_features.encode()))
         return Outgoing(path, headers, passed.body, passed.warnings)
     request = _requests.decode(body)
     sampled = facts.sampling and any(request.get(name) is not None for name in _SAMPLING)
-    version = VERSION_2023 if sampled else facts.anthropic_version or VERSION_2023
+    newest = upstream.provider.api_version or facts.anthropic_version
+    version = VERSION_2023 if sampled else _version(newest)
     translated = from_chat(
         request,
         max_output_tokens=facts.output_for(len(body) // 4),
         sampling=facts.sampling,
         version_2026=version >= VERSION_2026,
         temperature_max=min(_TEMPERATURE_MAX, facts.temperature_max),
+        cache_ttl=facts.cache_ttl,
     )
     sent = {**translated.body, "model": call.target.model, "stream": call.stream}
     headers = _anthropic_headers(call, upstream, version, secret)
     return Outgoing(path, headers, _encode(sent), translated.warnings)
+
+
+def _version(text: str) -> str:
+    """A version of Anthropic's API; what is no date counts as not said."""
+    return text if _DATE.fullmatch(text) else VERSION_2023
 
 
 def _anthropic_headers(

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from droveway.dialects.cache_markers import fold_cache_markers
-from droveway.dialects.openai_chat import NEVER_FORWARDED
+from droveway.dialects.openai_chat import forwarded
 
-_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _any = msgspec.json.Decoder(dict[str, Any])
 _encode = msgspec.json.Encoder().encode
 _MARKER = b'"cache_control"'
@@ -30,10 +29,7 @@ def passed_body(body: bytes, model: str) -> Passed:
         msgspec.DecodeError: It isn't a JSON object.
         Untranslatable: A cache marker can't be placed.
     """
-    fields = _fields.decode(body)
-    for name in NEVER_FORWARDED.intersection(fields):
-        del fields[name]
-    fields["model"] = msgspec.Raw(_encode(model))
+    fields = forwarded(body, model)
     warnings: tuple[str, ...] = ()
     if _has_marker_block(body):
         folded, warnings = fold_cache_markers(_any.decode(body))

@@ -5,6 +5,7 @@ Blocks are numbered among all blocks, tool calls among themselves; what the prov
 Source: Anthropic API reference, messages and streaming, 2026-11.
 """
 
+from droveway.contracts.relay import Usage
 from droveway.dialects import finish_words
 from droveway.dialects.anthropic_answer import (
     KNOWN_BLOCKS,
@@ -13,10 +14,12 @@ from droveway.dialects.anthropic_answer import (
     Delta,
     Message,
     StreamEvent,
+    WholeMessage,
     decode_event,
     decode_message,
 )
 from droveway.dialects.events import (
+    MAX_NAME_CHARS,
     Begun,
     Counted,
     Event,
@@ -44,6 +47,8 @@ class AnthropicReader:
     """Reads one answer of a provider that speaks Anthropic's messages."""
 
     def __init__(self) -> None:
+        self.ended = False
+        """The provider has said that its stream is over."""
         self._begun = False
         self._finished = False
         self._usage = AnthropicUsage()
@@ -72,12 +77,14 @@ class AnthropicReader:
             self._end_block(index, events)
         elif event.type == "message_delta":
             self._read_message_delta(event, events)
+        elif event.type == "message_stop":
+            self.ended = True
         return events
 
     def read_whole(self, body: bytes) -> list[Event]:
         """Takes in a whole answer."""
         message = decode_message(body)
-        events: list[Event] = [Begun(message.id or "", message.model or "")]
+        events: list[Event] = [_begun(message)]
         for index, block in enumerate(message.blocks()):
             self._begin_block(index, block, events)
             self._end_block(index, events)
@@ -93,7 +100,7 @@ class AnthropicReader:
         if message.usage is not None:
             self._usage = message.usage
             usage = message.usage.counted()
-        events.append(Begun(message.id or "", message.model or "", usage))
+        events.append(_begun(message, usage))
 
     def _begin_block(self, index: int, block: Block, events: list[Event]) -> None:
         if block.type not in KNOWN_BLOCKS:
@@ -157,3 +164,8 @@ class AnthropicReader:
         self._finished = True
         reason, native = finish_words.from_anthropic(word)
         events.append(Finished(reason, 0, native, stop_sequence))
+
+
+def _begun(message: Message | WholeMessage, usage: Usage | None = None) -> Begun:
+    names = message.id or "", message.model or ""
+    return Begun(names[0][:MAX_NAME_CHARS], names[1][:MAX_NAME_CHARS], usage)

@@ -3,6 +3,7 @@
 from droveway.contracts.envelope import MALFORMED
 from droveway.contracts.errors import Failure, failure
 from droveway.dialects import openai_chunk
+from droveway.dialects.events import MAX_NAME_CHARS
 from droveway.dialects.facts import Facts
 from droveway.dialects.openai_chat import failure_in_band
 
@@ -26,12 +27,12 @@ class ChatFacts(Facts):
                 has_content = True
             else:
                 self._open.add(index)
-        if answer.usage is not None:
-            self.usage = answer.usage.counted()
+        if answer.usage is not None and (usage := answer.usage.counted()) is not None:
+            self.usage = usage
         if answer.model:
-            self.model = answer.model
+            self.model = answer.model[:MAX_NAME_CHARS]
         if answer.id and not self.response_id:
-            self.response_id = answer.id
+            self.response_id = answer.id[:MAX_NAME_CHARS]
         return has_content
 
     def read_body(self, body: bytes) -> Failure | None:

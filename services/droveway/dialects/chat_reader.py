@@ -11,6 +11,7 @@ from droveway.dialects import finish_words
 from droveway.dialects.chat_answer import Call, ChatAnswer, Choice, Message, decode
 from droveway.dialects.chat_calls import ToolCalls
 from droveway.dialects.events import (
+    MAX_NAME_CHARS,
     Begun,
     Counted,
     Event,
@@ -55,7 +56,9 @@ class ChatReader:
                 return events  # Azure first tells how it judges the prompt
             self._begun = True
             self._response_id = answer.id or ""
-            events.append(Begun(self._response_id, answer.model or ""))
+            events.append(
+                Begun(self._response_id[:MAX_NAME_CHARS], (answer.model or "")[:MAX_NAME_CHARS])
+            )
         for choice in choices:
             self._read_choice(choice, events)
             usage = usage or choice.usage

@@ -11,7 +11,7 @@ from droveway.contracts.relay import Usage
 from droveway.dialects import openai_chunk
 from droveway.dialects.chat_facts import ChatFacts
 from droveway.dialects.event_template import EventTemplate, template
-from droveway.dialects.events import Context, InBandError
+from droveway.dialects.events import MAX_NAME_CHARS, Context, InBandError
 from droveway.dialects.openai_chat import failure_in_band, without_usage
 from droveway.dialects.usage_shapes import chat_usage
 
@@ -55,6 +55,8 @@ class ChatStream:
             self.facts.content_bytes += len(content)
             events.append(self._template.shown(data, content))
             return True
+        if b"\n" in data:
+            data = msgspec.json.format(data, indent=-1)  # a line feed would end the client's event
         chunk = openai_chunk.decode(data)
         if chunk.is_error():
             raise InBandError(failure_in_band(data))
@@ -64,7 +66,7 @@ class ChatStream:
         if facts.model != model:
             self._template = None  # its events would have set another name
         choices = chunk.choices or []
-        if chunk.usage is not None:
+        if chunk.usage is not None and chunk.usage.counted() is not None:
             self._usage = _fields.decode(data)["usage"]
         if not choices or (was_finished and not has_content and _finishes(choices)):
             return False  # usage, which comes last; or a second terminal, which nobody should see
@@ -83,7 +85,8 @@ class ChatStream:
     def _show(self, data: bytes, chunk: openai_chunk.Chunk, events: list[bytes]) -> None:
         """Adds the event in the form that clients get, and before it a role that was left out."""
         if not self._id:
-            self._id = chunk.id or f"chatcmpl-{self._context.response_id}"
+            ours = f"chatcmpl-{self._context.response_id}"
+            self._id = chunk.id if chunk.id and len(chunk.id) <= MAX_NAME_CHARS else ours
             self._created = int(chunk.created or self._created)
         for choice in chunk.choices or ():
             index, delta = choice.index or 0, choice.delta
@@ -96,7 +99,8 @@ class ChatStream:
                 continue
             self._role_again |= said
             events.append(_encode(self._chunk([_role(index)], None)))
-            if delta is not None and not delta.size_bytes() and not choice.finish_reason:
+            alone = len(chunk.choices or ()) == 1 and not choice.finish_reason
+            if alone and delta is not None and not delta.size_bytes():
                 self._role_again = False
                 return  # role without content, or null: the one just added says it better
         if self._role_again:

@@ -51,16 +51,12 @@ def upstream_body(body: bytes, model: str, *, base64: bool) -> bytes:
     Raises:
         msgspec.DecodeError: The body isn't a request.
     """
-    fields = _fields.decode(body)
-    for name in openai_chat.NEVER_FORWARDED.intersection(fields):
-        del fields[name]
-    fields["model"] = msgspec.Raw(msgspec.json.encode(model))
+    fields = openai_chat.forwarded(body, model)
     asked = _asked(fields.get("encoding_format"))
     if base64 and asked != "base64":
         fields["encoding_format"] = msgspec.Raw(b'"base64"')
     elif not base64 and asked != "float":
         fields.pop("encoding_format", None)
-    _drop_tenant(fields)
     return msgspec.json.encode(fields)
 
 
@@ -78,15 +74,6 @@ def _asked(encoding_format: msgspec.Raw | None) -> str | None:
         return None if encoding_format is None else _word.decode(encoding_format)
     except msgspec.DecodeError:
         return None
-
-
-def _drop_tenant(fields: dict[str, msgspec.Raw]) -> None:
-    try:
-        metadata = _fields.decode(fields.get("metadata", b"{}"))
-    except msgspec.DecodeError:
-        return
-    if metadata.pop("tenant", None) is not None:
-        fields["metadata"] = msgspec.Raw(msgspec.json.encode(metadata))
 
 
 def _check_input(given: object) -> None:

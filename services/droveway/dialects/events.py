@@ -17,6 +17,10 @@ FINISHES = frozenset({"stop", "length", "tool_calls", "content_filter", "functio
 """Reasons to finish, in the words of OpenAI's chat completions."""
 
 
+MAX_NAME_CHARS = 256
+"""Of a provider's ids and model names: they stand in every event of a stream."""
+
+
 class Begun(NamedTuple):
     """The provider has begun to answer; comes first and once."""
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+import msgspec
+
 from droveway.contracts.relay import Usage
 from droveway.dialects.events import (
     Begun,
@@ -17,7 +19,7 @@ from droveway.dialects.events import (
     ToolBegun,
 )
 
-_CHARS_PER_TOKEN = 4
+_BYTES_PER_TOKEN = 4
 
 
 class Facts:
@@ -28,6 +30,8 @@ class Facts:
         self.model = ""
         self.response_id = ""
         self.content_bytes = 0
+        self._known: Usage | None = None
+        """What the provider told when it began: the input, before there was an answer."""
         self.expected_choices = 1
         """The request's `n`."""
         self._open: set[int] = set()
@@ -57,9 +61,12 @@ class Facts:
         """The provider's usage; without one an estimate from sizes, marked as such."""
         if self.usage is not None:
             return self.usage
+        output = -(-self.content_bytes // _BYTES_PER_TOKEN)
+        if self._known is not None:
+            output = max(output, self._known.output_tokens)
+            return msgspec.structs.replace(self._known, output_tokens=output, estimated=True)
         if not self.content_bytes and not self._finished:
             return Usage(estimated=True)
-        output = -(-self.content_bytes // _CHARS_PER_TOKEN)
         return Usage(input_estimate_tokens, output, estimated=True)
 
     def finish(self, choice: int, reason: str) -> None:
@@ -75,11 +82,11 @@ class Facts:
         for event in events:
             match event:
                 case Text(text, choice) | Refusal(text, choice) | Thinking(text, choice):
-                    self._content(choice, len(text))
+                    self._content(choice, _size(text))
                 case ToolBegun(_, _, name, choice):
                     self._content(choice, len(name) or 1)
                 case ToolArguments(_, piece, choice):
-                    self._content(choice, len(piece))
+                    self._content(choice, _size(piece))
                 case Signature(opaque) | RedactedThinking(opaque):
                     self._content(0, len(opaque))
                 case Finished(reason, choice):
@@ -87,11 +94,16 @@ class Facts:
                     has_content = True
                 case Counted(usage):
                     self.usage = usage
-                case Begun(response_id, model):
+                case Begun(response_id, model, known):
                     self.response_id, self.model = response_id, model
+                    self._known = known
         return has_content or self.content_bytes > before
 
     def _content(self, choice: int, size: int) -> None:
         self.content_bytes += size
         if choice not in self._finished:
             self._open.add(choice)
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))

@@ -64,17 +64,28 @@ def upstream_fields(body: bytes, model: str, *, stream: bool) -> dict[str, msgsp
     Keys keep their order and values their bytes, so that providers' prompt caches hit; of a key
     that stands twice the last value counts, here and for whoever read the body before us.
     """
-    fields = _fields.decode(body)
-    for name in NEVER_FORWARDED.intersection(fields):
-        del fields[name]
-    fields["model"] = msgspec.Raw(msgspec.json.encode(model))
+    fields = forwarded(body, model)
     if stream:
         options = _object(fields.get("stream_options"))
         options["include_usage"] = msgspec.Raw(b"true")
         fields["stream_options"] = msgspec.Raw(msgspec.json.encode(options))
+    return fields
+
+
+def forwarded(body: bytes, model: str) -> dict[str, msgspec.Raw]:
+    """A client's fields in their order, with the provider's name of the model.
+
+    What would send a request elsewhere, and our own label of the tenant, stays here.
+
+    Raises:
+        msgspec.DecodeError: The body isn't a JSON object.
+    """
+    fields = _fields.decode(body)
+    for name in NEVER_FORWARDED.intersection(fields):
+        del fields[name]
+    fields["model"] = msgspec.Raw(msgspec.json.encode(model))
     metadata = _object(fields.get("metadata"))
-    if "tenant" in metadata:
-        del metadata["tenant"]
+    if metadata.pop("tenant", None) is not None:
         fields["metadata"] = msgspec.Raw(msgspec.json.encode(metadata))
     return fields
 

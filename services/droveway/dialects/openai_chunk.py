@@ -3,48 +3,16 @@
 Source: OpenAI API reference, chat completions, 2026-11.
 """
 
+from typing import Annotated
+
 import msgspec
 
-from droveway.contracts.relay import Usage
+from droveway.dialects.usage_shapes import ChatUsage
 
+MAX_CHOICES = 128
+"""As many as a request may ask for; an event that counts further can't be read."""
 _ABSENT = msgspec.Raw()
 _NOTHING = (b"", b"null", b'""', b"[]")
-
-
-_MAX_TOKENS = 2**53
-
-
-class _Details(msgspec.Struct, frozen=True):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    reasoning_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct, frozen=True):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _Details | None = None
-    completion_tokens_details: _Details | None = None
-    prompt_cache_hit_tokens: int | None = None
-    """DeepSeek's own spelling."""
-
-    def counted(self) -> Usage:
-        """In our words; what is absent or below zero counts nothing."""
-        read = self.prompt_tokens_details
-        written = self.completion_tokens_details
-        cached = (read.cached_tokens if read else None) or self.prompt_cache_hit_tokens or 0
-        return Usage(
-            input_tokens=_bounded(self.prompt_tokens),
-            output_tokens=_bounded(self.completion_tokens),
-            cache_read_tokens=_bounded(cached),
-            cache_write_tokens=_bounded(read.cache_write_tokens if read else None),
-            reasoning_tokens=_bounded(written.reasoning_tokens if written else None),
-        )
-
-
-def _bounded(tokens: int | None) -> int:
-    """A provider's number as one that fits the wire."""
-    return min(_MAX_TOKENS, max(0, tokens or 0))
 
 
 class _Content(msgspec.Struct, frozen=True):
@@ -80,7 +48,7 @@ class _Content(msgspec.Struct, frozen=True):
 class Choice(msgspec.Struct, frozen=True):
     """One choice, or a piece of one."""
 
-    index: int | None = None
+    index: Annotated[int, msgspec.Meta(ge=0, lt=MAX_CHOICES)] | None = None
     delta: _Content | None = None
     message: _Content | None = None
     finish_reason: str | None = None
@@ -90,7 +58,7 @@ class Chunk(msgspec.Struct, frozen=True):
     """What is read of it; all else passes unread."""
 
     choices: list[Choice] | None = None
-    usage: _Usage | None = None
+    usage: ChatUsage | None = None
     error: msgspec.Raw = _ABSENT
     model: str | None = None
     id: str | None = None

@@ -58,6 +58,8 @@ def word_at(value: object, param: str, allowed: tuple[str, ...]) -> str:
 
 def _part(value: object, param: str, role: str) -> dict[str, Any]:
     part = object_at(value, param)
+    if part.get("type") == "text":  # as chat has it: many who come from there write it so
+        part = part | {"type": "output_text" if role == "assistant" else "input_text"}
     kind = word_at(part.get("type"), f"{param}.type", ALLOWED[role])
     if kind == "refusal":
         return {"type": kind, kind: text_at(part.get(kind), f"{param}.{kind}")}

@@ -37,6 +37,10 @@ class Adapted:
         self._on_cut = on_cut
         self._read: list[Event] = []
         self._body: list[bytes] = []
+        self._begun = False
+        """The client has seen some of it."""
+        self.told_cut = False
+        """That it was cut stands in the events already."""
         self._terminal: relay.Completed | relay.Interrupted | None = None
         """Comes after the events that had to be written for it."""
 
@@ -71,6 +75,7 @@ class Adapted:
                 self._body.extend(frame.events)
                 return relay.Chunk(frame.seq, (), frame.origin, frame.attempt)
             case relay.Chunk():
+                self._begun = True
                 return relay.Chunk(frame.seq, self._events(frame), frame.origin, frame.attempt)
             case relay.Completed() if not self._stream:
                 return await self._whole(frame)
@@ -80,8 +85,10 @@ class Adapted:
                 last = tuple(self._writer.close(frame.usage))
                 return self._before(frame, last, frame.origin)
             case relay.Interrupted():
-                told = self._on_cut(frame) if self._on_cut and self._stream else []
-                return self._before(frame, tuple(told), None) if told else frame
+                if self._on_cut is None or not self._begun:
+                    return frame
+                self.told_cut = True
+                return self._before(frame, tuple(self._on_cut(frame)), None)
 
     def _before(
         self,
@@ -97,7 +104,7 @@ class Adapted:
         for data in frame.events:
             try:
                 read = self._reader.read(data)
-            except MALFORMED:
+            except (InBandError, *MALFORMED):
                 continue  # the caller has read it before: nothing that a client would miss
             if self._on_end is not None:
                 self._read += read

@@ -43,6 +43,8 @@ class Route(NamedTuple):
 
 
 _UNKNOWN = Route("unknown", "unknown")
+_SHARED = frozenset({"models.list", "models.get", "unknown"})
+"""Operations whose path says nothing of the API: then `anthropic-version` does."""
 
 
 class Gateway:
@@ -84,7 +86,8 @@ class Gateway:
         method: str = scope["method"]
         path = clean_path(scope)
         route = self._route(path)
-        if route.face is OPENAI and exchange.header(b"anthropic-version") is not None:
+        shared = route.operation in _SHARED
+        if shared and exchange.header(b"anthropic-version") is not None:
             route = route._replace(face=ANTHROPIC)
         exchange.face = route.face
         methods, endpoint, page = route.methods, route.endpoint, route.page

@@ -76,8 +76,13 @@ class ResponsesFace(OpenAIFace):
     ends_with = b""
 
     def error_event(self, occurrence: Failure, tried: Tried = (), request_id: str = "") -> bytes:
-        """The writer of the stream has told it: only it knows the sequence."""
-        return b""
+        """An error before the first event of the response, framed.
+
+        Later the response's writer tells it, which alone knows the sequence.
+        """
+        told = answers.error_object(occurrence, tried, request_id)
+        error = {"type": "error", "sequence_number": 0, "code": told.code, "message": told.message}
+        return _named([msgspec.json.encode({**error, "param": told.param})])
 
     def frame(self, events: Iterable[bytes]) -> bytes:
         """Events as one write, each with its name."""

@@ -65,6 +65,8 @@ class BoundedConnection(HttpToolsProtocol):
         self._body_since_s = 0.0
         self._draining = False
         self._peer_finished = False
+        self._path = ""
+        """Of the request at hand, as far as it was read."""
         self._swallowed_bytes = 0
         self._written_bytes = 0
         self._drained_bytes: int | None = None
@@ -133,7 +135,7 @@ class BoundedConnection(HttpToolsProtocol):
     def _refuse(self, refusal: HttpRefusal) -> None:
         self._edge.connections.count_refusal(refusal.code)
         if self.cycle is None or self.cycle.response_complete:
-            request_id, path = new_request_id(), ""
+            request_id, path = new_request_id(), self._path
             status, code = refusal.status, refusal.code
             log_event(logger, "http_refused", request_id=request_id, status=status, code=code)
         else:

@@ -98,11 +98,13 @@ class GatewayProtocol(BoundedConnection):
         return False
 
     def _begin(self, head: bytes) -> None:
+        self._path = ""
         request = read_head(head, self._limits)
         self._message_complete = False
         self._body = None
         self.parser.feed_data(without_upgrade(head))
         path, query = read_target(request, self.headers)
+        self._path = path.decode("latin-1")
         self._body = read_body(request, self.headers, self._limits)
         if self._message_complete is (self._body is not None):
             raise bad_request(_DISAGREEMENT)

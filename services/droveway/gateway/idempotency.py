@@ -30,7 +30,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """What the bucket keeps of one request."""
 
     fingerprint: bytes
-    """SHA-256 of the body."""
+    """SHA-256 of operation and body."""
     until_ms: int
     """Unix milliseconds at which a running request must have ended."""
     outcome: str = ""
@@ -71,7 +71,9 @@ class Idempotency:
         return value
 
     @asynccontextmanager
-    async def claim(self, key_id: str, token: bytes | None, body: bytes) -> AsyncIterator[Claim]:
+    async def claim(
+        self, key_id: str, token: bytes | None, operation: str, body: bytes
+    ) -> AsyncIterator[Claim]:
         """Holds the key while the request runs; without a token does nothing.
 
         Raises:
@@ -84,7 +86,7 @@ class Idempotency:
         subject = f"$KV.{IDEMPOTENCY}.{key_id}.{hashlib.sha256(token).hexdigest()}"
         now_ms = time.time_ns() // 1_000_000
         row = Row(
-            fingerprint=hashlib.sha256(body).digest(),
+            fingerprint=_fingerprint(operation, body),
             until_ms=now_ms + int(self._lease_s * 1000),
         )
         try:
@@ -143,3 +145,9 @@ class Idempotency:
             raise
         message = answer["message"]
         return _rows.decode(base64.b64decode(message["data"])), message["seq"]
+
+
+def _fingerprint(operation: str, body: bytes) -> bytes:
+    told = hashlib.sha256(operation.encode() + b"\0")
+    told.update(body)
+    return told.digest()

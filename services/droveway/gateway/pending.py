@@ -22,6 +22,9 @@ class ClientGone(Exception):
 class Pending:
     """Publishes a request and hands out its frames; close it in a `finally`."""
 
+    told_cut = False
+    """A cut is for the door to tell."""
+
     def __init__(
         self,
         bus: Bus,

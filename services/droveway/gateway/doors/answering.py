@@ -72,8 +72,9 @@ async def answer_stream(
         journal.mark("first_byte")
         if isinstance(terminal, relay.Interrupted):
             journal.end(terminal)
-            told = face.error_event(terminal.failure, request_id=exchange.request_id)
-            await exchange.write(data + told)
+            if not pending.told_cut:
+                data += face.error_event(terminal.failure, request_id=exchange.request_id)
+            await exchange.write(data)
             return  # the body stays without its last chunk: no client takes it for whole
         if terminal is not None:
             journal.end(terminal)

@@ -115,7 +115,9 @@ class Inference:
             raise refuse("overloaded")
         self.open_requests += 1
         try:
-            async with self._idempotency.claim(key.id, options.token, body) as claim:
+            async with self._idempotency.claim(
+                key.id, options.token, operation.name, body
+            ) as claim:
                 try:
                     adaptation = await self._adapted(operation, request, key)
                     if adaptation is not None:
@@ -140,6 +142,7 @@ class Inference:
             request = read_json_object(body, self._caps)
             journal.stream = request.get("stream") is True
             asked = operation.read(request)
+            journal.stream = asked.stream
         except BadRequest as error:
             raise Refusal(failure(error.code, str(error), param=error.param)) from None
         except Untranslatable as error:

@@ -3,11 +3,11 @@
 import asyncio
 import socket
 
-import openai  # type: ignore[import-not-found]
+import openai
 import pytest
 
-from tests.sdks.client import Client, opened
-from tests.sdks.failures import SERVER, check, late
+from tests.sdks.openai.client import Client, opened
+from tests.sdks.openai.failures import SERVER, check, late
 from tests.sdks.server import Book, Droveway
 
 pytestmark = pytest.mark.sdks
@@ -16,7 +16,6 @@ MIDSTREAM = {
     "reset": ("fault-cut-after-3", "stream_interrupted", SERVER),
     "cut": ("fault-fin-after-3", "stream_interrupted", SERVER),
     "clean-end": ("fault-end-after-3", "stream_interrupted", SERVER),
-    "providers-error": ("fault-error-after-3", "server_error", SERVER),
     "stalled": ("stalls", "stream_stalled", "timeout_error"),
 }
 
@@ -37,6 +36,14 @@ async def test_an_error_amid_a_stream_is_raised_after_what_was_said(
     assert streamed.request_id.startswith("req_")
 
 
+async def test_a_providers_error_amid_a_stream_keeps_its_code(sdk: Client, upstream: str) -> None:
+    streamed = await sdk.stream(model="fault-error-after-3")
+    assert len([one for one in streamed.choices() if one.delta.content]) == 3
+    assert streamed.error is not None
+    own = "overloaded_error" if upstream == "anthropic" else "server_error"
+    assert (streamed.error.code, streamed.error.type) == (own, SERVER)
+
+
 async def test_a_server_that_is_not_there_is_a_connection_error(
     server: Droveway, flavour: str
 ) -> None:
@@ -50,9 +57,9 @@ async def test_a_server_that_is_not_there_is_a_connection_error(
 
 
 async def test_a_clients_own_timeout_ends_the_request_at_the_provider(
-    server: Droveway, flavour: str, book: Book
+    server: Droveway, flavour: str, upstream: str, book: Book
 ) -> None:
-    async with opened(flavour, server, timeout=0.5) as client:
+    async with opened(flavour, server, upstream, timeout=0.5) as client:
         with pytest.raises(openai.APITimeoutError):
             await client.chat(model="fault-silence")
         await asyncio.to_thread(book.wait_for, "client_closed")
@@ -70,9 +77,9 @@ async def test_a_silent_provider_is_told_before_the_clients_own_timeout(
 
 
 async def test_a_stream_left_early_ends_at_the_provider(
-    server: Droveway, flavour: str, book: Book
+    server: Droveway, flavour: str, upstream: str, book: Book
 ) -> None:
-    async with opened(flavour, server) as client:
+    async with opened(flavour, server, upstream) as client:
         assert len(await client.first_chunks(3, model="fault-stall-after-2")) == 3
         entry = await asyncio.to_thread(book.wait_for, "client_closed")
     assert entry["tokens_sent"] == 2

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import openai  # type: ignore[import-not-found]
+import openai
 
-from tests.sdks.server import Droveway
+from tests.sdks.server import Droveway, routed
 
 TLS = ssl.create_default_context()
 """Made once, since it takes longer than a request; nothing here speaks TLS."""
@@ -42,10 +42,11 @@ class Streamed:
 class Client:
     """One client; `raw` is the SDK's own, and `sent` counts its requests, retries included."""
 
-    def __init__(self, flavour: str, **options: Any) -> None:
+    def __init__(self, flavour: str, upstream: str, **options: Any) -> None:
         self.sent = 0
-        self._async = flavour == "async"
-        if self._async:
+        self.is_async = flavour == "async"
+        self._upstream = upstream
+        if self.is_async:
             hooks: Any = {"request": [self._count_async]}
             http: Any = openai.DefaultAsyncHttpxClient(event_hooks=hooks, verify=TLS)
             self.raw: Any = openai.AsyncOpenAI(http_client=http, **options)
@@ -54,26 +55,30 @@ class Client:
             http = openai.DefaultHttpxClient(event_hooks=hooks, verify=TLS)
             self.raw = openai.OpenAI(http_client=http, **options)
 
+    def named(self, model: str) -> str:
+        """What the model is called where a provider of this client's upstream serves it."""
+        return routed(model, self._upstream)
+
     async def call(self, method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
         """Calls a method of the SDK's client as its flavour wants it."""
-        if self._async:
+        if self.is_async:
             return await method(*args, **fields)
         return await asyncio.to_thread(method, *args, **fields)
 
     async def chat(self, **fields: Any) -> Any:
         """A whole chat completion."""
-        return await self.call(self.raw.chat.completions.create, **_question(fields))
+        return await self.call(self.raw.chat.completions.create, **self._question(fields))
 
     async def raw_chat(self, **fields: Any) -> Any:
         """The same with its HTTP answer."""
         method = self.raw.chat.completions.with_raw_response.create
-        return await self.call(method, **_question(fields))
+        return await self.call(method, **self._question(fields))
 
     async def stream(self, **fields: Any) -> Streamed:
         """A stream, read by `for` or `async for` to its end or its error."""
         streamed = Streamed()
-        asked = {**_question(fields), "stream": True}
-        if self._async:
+        asked = {**self._question(fields), "stream": True}
+        if self.is_async:
             await _read_async(self.raw, asked, streamed)
         else:
             await asyncio.to_thread(_read, self.raw, asked, streamed)
@@ -81,8 +86,8 @@ class Client:
 
     async def first_chunks(self, count: int, **fields: Any) -> list[Any]:
         """The beginning of a stream, which is closed then."""
-        asked = {**_question(fields), "stream": True}
-        if not self._async:
+        asked = {**self._question(fields), "stream": True}
+        if not self.is_async:
             return await asyncio.to_thread(_begin, self.raw, asked, count)
         async with await self.raw.chat.completions.create(**asked) as stream:
             return [await anext(stream) for _ in range(count)]
@@ -94,23 +99,23 @@ class Client:
 
     async def helper(self, **fields: Any) -> tuple[list[Any], Any]:
         """A stream by the SDK's `stream()`: its events and the completion that it builds."""
-        if self._async:
-            return await _helped_async(self.raw, _question(fields))
-        return await asyncio.to_thread(_helped, self.raw, _question(fields))
+        if self.is_async:
+            return await _helped_async(self.raw, self._question(fields))
+        return await asyncio.to_thread(_helped, self.raw, self._question(fields))
 
     async def close(self) -> None:
         """Closes its connections."""
         await self.call(self.raw.close)
+
+    def _question(self, fields: dict[str, Any]) -> dict[str, Any]:
+        model = self.named(fields.get("model", "numbered-5"))
+        return {"messages": [{"role": "user", "content": "hello"}], **fields, "model": model}
 
     def _count(self, _request: object) -> None:
         self.sent += 1
 
     async def _count_async(self, _request: object) -> None:
         self.sent += 1
-
-
-def _question(fields: dict[str, Any]) -> dict[str, Any]:
-    return {"model": "numbered-5", "messages": [{"role": "user", "content": "hello"}], **fields}
 
 
 def _read(raw: Any, fields: dict[str, Any], streamed: Streamed) -> None:
@@ -150,7 +155,9 @@ async def _helped_async(raw: Any, fields: dict[str, Any]) -> tuple[list[Any], An
 
 
 @asynccontextmanager
-async def opened(flavour: str, server: Droveway, **options: Any) -> AsyncIterator[Client]:
+async def opened(
+    flavour: str, server: Droveway, upstream: str = "openai", **options: Any
+) -> AsyncIterator[Client]:
     """A client of either flavour, without retries unless told otherwise."""
     chosen = {
         "base_url": f"{server.url}/v1",
@@ -159,7 +166,7 @@ async def opened(flavour: str, server: Droveway, **options: Any) -> AsyncIterato
         "timeout": 20,
         **options,
     }
-    client = Client(flavour, **chosen)
+    client = Client(flavour, upstream, **chosen)
     try:
         yield client
     finally:

@@ -2,9 +2,11 @@
 
 import json
 
+import openai
 import pytest
 
-from tests.sdks.client import Client, opened
+from tests.sdks.marks import TO_ANTHROPIC, TO_OPENAI
+from tests.sdks.openai.client import Client, opened
 from tests.sdks.server import Book, Droveway
 
 pytestmark = pytest.mark.sdks
@@ -50,6 +52,7 @@ async def test_an_answer_is_cut_at_the_callers_limit(sdk: Client) -> None:
     assert answer.choices[0].message.content == "t0 t1 "
 
 
+@TO_OPENAI
 async def test_two_choices_are_two_answers(sdk: Client) -> None:
     answer = await sdk.chat(model="sim-small", n=2)
     assert [choice.index for choice in answer.choices] == [0, 1]
@@ -57,6 +60,7 @@ async def test_two_choices_are_two_answers(sdk: Client) -> None:
     assert first != second
 
 
+@TO_OPENAI
 async def test_an_image_part_reaches_the_provider(sdk: Client, book: Book) -> None:
     parts = [
         {"type": "text", "text": "What is this?"},
@@ -71,7 +75,7 @@ async def test_an_image_part_reaches_the_provider(sdk: Client, book: Book) -> No
 
 
 async def test_a_megabyte_of_image_reaches_the_provider(sdk: Client, book: Book) -> None:
-    large = PIXEL + "A" * 1_000_000
+    large = PIXEL.rstrip("=") + "A" * 1_000_002
     parts = [{"type": "image_url", "image_url": {"url": large}}]
     await sdk.chat(messages=[{"role": "user", "content": parts}])
     [entry] = book.entries()
@@ -79,18 +83,20 @@ async def test_a_megabyte_of_image_reaches_the_provider(sdk: Client, book: Book)
     assert entry["body_bytes"] > 1_000_000
 
 
+@TO_OPENAI
 async def test_fields_that_droveway_does_not_know_reach_the_provider(
     sdk: Client, book: Book
 ) -> None:
     await sdk.chat(extra_body={"thinking": {"budget": 5}}, user="u-1", seed=7, logit_bias={"9": 1})
-    body = book.body(book.entries()[0])
+    body = book.last()
     assert body["thinking"] == {"budget": 5}
     assert (body["user"], body["seed"], body["logit_bias"]) == ("u-1", 7, {"9": 1})
 
 
+@TO_OPENAI
 async def test_odd_text_goes_to_the_provider_unchanged(sdk: Client, book: Book) -> None:
     await sdk.chat(messages=[{"role": "user", "content": ODD_TEXT}])
-    body = book.body(book.entries()[0])
+    body = book.last()
     assert body["messages"][0]["content"] == ODD_TEXT
 
 
@@ -114,6 +120,7 @@ async def test_the_base_url_may_end_with_a_slash(
         assert await client.models()
 
 
+@TO_OPENAI
 async def test_models_are_listed_and_retrieved(sdk: Client, server: Droveway) -> None:
     listed = await sdk.models()
     assert set(server.listed) <= {model.id for model in listed}
@@ -133,3 +140,44 @@ async def test_an_answers_headers_tell_id_time_and_limits(sdk: Client) -> None:
     assert raw.headers["x-ratelimit-reset-requests"].endswith("s")
     assert raw.retries_taken == 0
     assert raw.parse().choices[0].message.content == "t0 t1 t2 t3 t4 "
+
+
+async def test_the_provider_is_asked_in_its_own_dialect(
+    sdk: Client, book: Book, upstream: str
+) -> None:
+    await sdk.chat()
+    await sdk.stream()
+    assert book.dialects() == [upstream, upstream]
+
+
+async def test_a_system_prompt_and_earlier_turns_are_part_of_the_question(sdk: Client) -> None:
+    turns = [
+        {"role": "system", "content": "Answer briefly. " * 40},
+        {"role": "user", "content": "hello"},
+        {"role": "assistant", "content": "Hello, what can I do?"},
+        {"role": "user", "content": "hello"},
+    ]
+    alone = await sdk.chat()
+    answer = await sdk.chat(messages=turns)
+    assert answer.usage.prompt_tokens > alone.usage.prompt_tokens + 100
+
+
+@TO_ANTHROPIC
+async def test_what_the_providers_dialect_has_no_words_for_is_refused_by_name(
+    sdk: Client, book: Book
+) -> None:
+    for name, value in (("n", 2), ("logprobs", True)):
+        with pytest.raises(openai.BadRequestError) as caught:
+            await sdk.chat(**{name: value})
+        assert (caught.value.param, caught.value.type) == (name, "invalid_request_error")
+    assert book.entries() == []
+
+
+@TO_ANTHROPIC
+async def test_what_is_dropped_for_the_providers_dialect_is_told_by_a_header(
+    sdk: Client, book: Book
+) -> None:
+    raw = await sdk.raw_chat(seed=7)
+    assert "seed" in raw.headers["x-droveway-warning"]
+    assert "seed" not in book.last()
+    assert "x-droveway-warning" not in (await sdk.raw_chat()).headers

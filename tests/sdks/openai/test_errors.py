@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import openai  # type: ignore[import-not-found]
+import openai
 import pytest
 
-from tests.sdks.client import Client, opened
-from tests.sdks.failures import (
+from tests.sdks.openai.client import Client, opened
+from tests.sdks.openai.failures import (
     BAD,
     Failure,
     broken,

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-import openai  # type: ignore[import-not-found]
+import openai
 
 BAD = "invalid_request_error"
 SERVER = "server_error"

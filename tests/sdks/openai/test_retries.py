@@ -3,11 +3,11 @@
 import asyncio
 import uuid
 
-import openai  # type: ignore[import-not-found]
+import openai
 import pytest
 
-from tests.sdks.client import Client, opened
-from tests.sdks.failures import BAD, Failure, broken, check, limited
+from tests.sdks.openai.client import Client, opened
+from tests.sdks.openai.failures import BAD, Failure, broken, check, limited
 from tests.sdks.server import Book, Droveway
 
 pytestmark = pytest.mark.sdks
@@ -36,9 +36,9 @@ async def test_a_rate_limited_client_waits_as_told_and_passes(
 
 
 async def test_a_providers_passing_error_is_tried_again_by_the_sdk(
-    server: Droveway, flavour: str, book: Book
+    server: Droveway, flavour: str, upstream: str, book: Book
 ) -> None:
-    async with opened(flavour, server, max_retries=1) as client:
+    async with opened(flavour, server, upstream, max_retries=1) as client:
         raw = await client.raw_chat(model="fault-503+times-1")
     assert raw.retries_taken == 1
     assert [entry["status"] for entry in book.entries()] == [503, 200]
@@ -90,6 +90,16 @@ async def test_an_idempotency_key_never_calls_the_provider_twice(
     check(caught.value, reused)
     assert client.sent == 4
     assert len(book.entries()) == 1
+
+
+async def test_a_provider_of_the_other_dialect_rescues_as_well(
+    sdk: Client, book: Book, upstream: str
+) -> None:
+    answer = await sdk.chat(model="rescued-elsewhere")
+    assert answer.choices[0].message.content == "t0 t1 t2 t3 t4 "
+    assert (await sdk.stream(model="rescued-elsewhere")).text() == "t0 t1 t2 t3 t4 "
+    other = "anthropic" if upstream == "openai" else "openai"
+    assert book.dialects() == [upstream, other] * 2
 
 
 def _conflict(code: str) -> Failure:

@@ -1,0 +1,100 @@
+"""Which names the server serves, by providers of both dialects; all of them are one simulator."""
+
+from typing import Any
+
+import msgspec
+
+from droveway.cli import ports
+from droveway.contracts.config import (
+    Config,
+    Key,
+    Limit,
+    Provider,
+    Route,
+    RouteTarget,
+    Tier,
+    Timeouts,
+)
+from droveway.runtime.api_key import hash_key, parse_key
+from tests.sdks.server import DIALECTS, routed
+
+LISTED = ("numbered-5", "sim-small")
+KEYS = ("limited-sync", "limited-async", "disabled", "narrow")
+LIMIT = Limit(requests=1, window_s=1.0)
+PLENTY = Limit(requests=100_000)
+HASTY = Timeouts(first_token_s=0.3, idle_s=0.3, total_s=0.6)
+PROVIDERS = {"openai": "upstream-1", "anthropic": "upstream-2"}
+HASTY_PROVIDERS = {"openai": "hasty-1", "anthropic": "hasty-2"}
+NO_PROVIDER = "closed"
+FAULTS = (
+    "400", "401", "403", "404", "413", "429", "500", "503+times-1", "529",
+    "html", "reset-before-headers", "silence", "slow-first-token-400",
+    "cut-after-3", "fin-after-3", "end-after-3", "error-after-3", "stall-after-2",
+)  # fmt: skip
+SERVED = (*LISTED, "numbered-50", "missing-model", *(f"fault-{fault}" for fault in FAULTS))
+"""Names that the simulator takes, where they don't reach it through the route `*`."""
+
+
+def configured(config: Config, keys: dict[str, str]) -> Config:
+    """The configuration with providers of both dialects, their routes, and keys."""
+    provider = msgspec.structs.replace(config.providers[0], models=LISTED)
+    kinds: dict[str, dict[str, Any]] = {
+        "openai": {},
+        "anthropic": {"dialect": "anthropic", "kind": "anthropic", "models": ()},
+    }
+    providers = [
+        *(_provider(provider, PROVIDERS[one], **kinds[one]) for one in DIALECTS),
+        *(
+            _provider(provider, HASTY_PROVIDERS[one], timeouts=HASTY, **kinds[one])
+            for one in DIALECTS
+        ),
+        Provider(id=NO_PROVIDER, base_url=f"http://127.0.0.1:{ports.free()}/v1"),
+    ]
+    routes = [_route("*", (PROVIDERS["openai"], ""))]
+    routes += [_route(routed(name, "anthropic"), (PROVIDERS["anthropic"], name)) for name in SERVED]
+    for one in DIALECTS:
+        routes += [_route(routed(name, one), *targets) for name, targets in _special(one).items()]
+    known = [msgspec.structs.replace(key, limits=(PLENTY,)) for key in config.keys]
+    return msgspec.structs.replace(
+        config,
+        providers=tuple(providers),
+        routes=tuple(routes),
+        keys=(*known, *(_key(name, secret) for name, secret in keys.items())),
+    )
+
+
+def _special(dialect: str) -> dict[str, list[tuple[str, str]]]:
+    provider, hasty = PROVIDERS[dialect], HASTY_PROVIDERS[dialect]
+    [other] = [PROVIDERS[one] for one in DIALECTS if one != dialect]
+    return {
+        "rescued": [(provider, "fault-500"), (provider, "numbered-5")],
+        "rescued-elsewhere": [(provider, "fault-500"), (other, "numbered-5")],
+        "both-fail": [(provider, "fault-500"), (provider, "fault-403")],
+        "unreachable": [(NO_PROVIDER, "")],
+        "silent": [(hasty, "fault-silence")],
+        "stalls": [(hasty, "fault-stall-after-3")],
+    }
+
+
+def _provider(like: Provider, name: str, **changes: Any) -> Provider:
+    return msgspec.structs.replace(like, id=name, **changes)
+
+
+def _route(model: str, *targets: tuple[str, str]) -> Route:
+    return Route(
+        model=model,
+        tiers=tuple(
+            Tier(targets=(RouteTarget(provider=provider, model=name),))
+            for provider, name in targets
+        ),
+    )
+
+
+def _key(name: str, secret: str) -> Key:
+    return Key(
+        id=parse_key(secret).id,
+        sha256=hash_key(secret),
+        state="disabled" if name == "disabled" else "active",
+        models=("sim-*",) if name == "narrow" else ("*",),
+        limits=(LIMIT if name.startswith("limited") else PLENTY,),
+    )
