@@ -21,7 +21,7 @@ from droveway.cli.local_model import LocalModelSettings
 from droveway.cli.nats_config import NatsServerSettings
 from droveway.cli.setup import SetupSettings
 from droveway.contracts import config
-from droveway.dialects.chat_caps import ChatCaps
+from droveway.dialects.chat.caps import ChatCaps
 from droveway.gateway.http_limits import HttpLimits
 from droveway.gateway.json_caps import JsonCaps
 from droveway.gateway.settings import GatewaySettings

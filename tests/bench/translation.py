@@ -16,12 +16,12 @@ from droveway.contracts.config import Dialect, Provider
 from droveway.contracts.dispatch import CallRouted, Target
 from droveway.contracts.inference import Body
 from droveway.dialects import dialect
-from droveway.dialects.anthropic_to_chat import to_chat
-from droveway.dialects.chat_reader import ChatReader
-from droveway.dialects.chat_to_anthropic import from_chat
+from droveway.dialects.anthropic.from_chat import from_chat
+from droveway.dialects.anthropic.to_chat import to_chat
+from droveway.dialects.chat.reader import ChatReader
 from droveway.dialects.events import Context
 from droveway.dialects.models import ModelFacts
-from droveway.dialects.responses_writer import ResponsesWriter
+from droveway.dialects.responses.writer import ResponsesWriter
 from droveway.gateway.json_caps import JsonCaps, read_json_object
 from droveway.gateway.operations import CHAT, MESSAGES, Operation
 

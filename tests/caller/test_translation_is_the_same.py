@@ -22,10 +22,10 @@ from droveway.caller.outgoing import outgoing
 from droveway.contracts.config import Dialect
 from droveway.contracts.relay import Usage
 from droveway.dialects import dialect
-from droveway.dialects.anthropic_reader import AnthropicReader
-from droveway.dialects.anthropic_writer import AnthropicWriter
-from droveway.dialects.chat_reader import ChatReader
-from droveway.dialects.chat_writer import ChatWriter
+from droveway.dialects.anthropic.reader import AnthropicReader
+from droveway.dialects.anthropic.writer import AnthropicWriter
+from droveway.dialects.chat.reader import ChatReader
+from droveway.dialects.chat.writer import ChatWriter
 from droveway.dialects.events import Event, Finished, Reader, Refusal, Writer
 from droveway.dialects.models import ModelFacts
 from tests.bench.translation import call_of, upstream_of

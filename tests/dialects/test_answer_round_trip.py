@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from droveway.contracts.relay import Usage
-from droveway.dialects.anthropic_reader import AnthropicReader
-from droveway.dialects.anthropic_writer import AnthropicWriter
-from droveway.dialects.chat_reader import ChatReader
-from droveway.dialects.chat_writer import ChatWriter
+from droveway.dialects.anthropic.reader import AnthropicReader
+from droveway.dialects.anthropic.writer import AnthropicWriter
+from droveway.dialects.chat.reader import ChatReader
+from droveway.dialects.chat.writer import ChatWriter
 from droveway.dialects.events import (
     Begun,
     Event,

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from droveway.dialects import anthropic_checks
-from droveway.dialects.anthropic_checks import check
+from droveway.dialects.anthropic import checks as anthropic_checks
+from droveway.dialects.anthropic.checks import check
 from droveway.dialects.untranslatable import Untranslatable
 
 GOOD: dict[str, Any] = {

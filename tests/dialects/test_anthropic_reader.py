@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from droveway.contracts.relay import Usage
-from droveway.dialects.anthropic_reader import AnthropicReader
+from droveway.dialects.anthropic.reader import AnthropicReader
 from droveway.dialects.events import (
     Begun,
     Counted,

@@ -16,10 +16,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from droveway.dialects.anthropic_checks import check
-from droveway.dialects.anthropic_to_chat import to_chat
-from droveway.dialects.chat_to_anthropic import from_chat
-from droveway.dialects.chat_turns import STRIPPED
+from droveway.dialects.anthropic.chat_turns import STRIPPED
+from droveway.dialects.anthropic.checks import check
+from droveway.dialects.anthropic.from_chat import from_chat
+from droveway.dialects.anthropic.to_chat import to_chat
 from droveway.dialects.untranslatable import Translated, Untranslatable
 
 Json = dict[str, Any]

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from droveway.dialects.anthropic_to_chat import to_chat
+from droveway.dialects.anthropic.to_chat import to_chat
 from droveway.dialects.untranslatable import Translated, Untranslatable
 
 HI = {"role": "user", "content": "Hi"}

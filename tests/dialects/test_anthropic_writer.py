@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from droveway.contracts.relay import Usage
-from droveway.dialects.anthropic_writer import AnthropicWriter
+from droveway.dialects.anthropic.writer import AnthropicWriter
 from droveway.dialects.events import (
     Begun,
     Counted,

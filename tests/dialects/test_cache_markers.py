@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from droveway.dialects.cache_markers import FOLDED, LOST, breakpoints, fold_cache_markers
+from droveway.dialects.anthropic.cache_markers import FOLDED, LOST, breakpoints, fold_cache_markers
 
 CONTROL = {"type": "ephemeral"}
 A: dict[str, Any] = {"type": "text", "text": "a"}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from droveway.dialects.chat_checks import FIELDS, REASONING_EFFORTS, check
+from droveway.dialects.chat.checks import FIELDS, REASONING_EFFORTS, check
 from droveway.dialects.untranslatable import Untranslatable
 
 MESSAGES = [{"role": "user", "content": "hi"}]

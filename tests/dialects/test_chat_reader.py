@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from droveway.contracts.relay import Usage
-from droveway.dialects.chat_reader import ChatReader
+from droveway.dialects.chat.reader import ChatReader
 from droveway.dialects.events import (
     Begun,
     Counted,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from droveway.contracts.relay import Usage
-from droveway.dialects.chat_stream import ChatStream
+from droveway.dialects.chat.stream import ChatStream
 from droveway.dialects.events import Context
 
 ROLE = {"role": "assistant", "content": ""}

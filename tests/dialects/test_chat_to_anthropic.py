@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from droveway.dialects.chat_to_anthropic import from_chat
+from droveway.dialects.anthropic.from_chat import from_chat
 from droveway.dialects.untranslatable import Translated, Untranslatable
 
 PNG = "data:image/png;base64,iVBORw0KGgo="

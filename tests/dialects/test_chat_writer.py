@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from droveway.contracts.relay import Usage
-from droveway.dialects.chat_writer import ChatWriter
+from droveway.dialects.chat.writer import ChatWriter
 from droveway.dialects.events import (
     Begun,
     Counted,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from droveway.dialects import chat_checks
-from droveway.dialects.completions_request import check, to_chat
+from droveway.dialects.chat import checks as chat_checks
+from droveway.dialects.completions.request import check, to_chat
 from droveway.dialects.untranslatable import Untranslatable
 
 NAMES = [

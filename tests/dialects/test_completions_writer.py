@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from droveway.contracts.relay import Usage
-from droveway.dialects.completions_writer import CompletionsWriter
+from droveway.dialects.completions.writer import CompletionsWriter
 from droveway.dialects.events import (
     Begun,
     Context,

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from droveway.dialects.embeddings import (
+from droveway.dialects.chat.passing import NEVER_FORWARDED
+from droveway.dialects.embeddings.request import (
     check,
     encoding_asked,
     upstream_body,
 )
-from droveway.dialects.openai_chat import NEVER_FORWARDED
 from droveway.dialects.untranslatable import Untranslatable
 
 JSON = st.recursive(

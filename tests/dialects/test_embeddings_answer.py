@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from droveway.contracts.errors import Failure
 from droveway.contracts.relay import Usage
-from droveway.dialects.embeddings_answer import (
+from droveway.dialects.embeddings.answer import (
     EmbeddingFacts,
     answer,
     from_base64,

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from droveway.contracts.envelope import MALFORMED
-from droveway.dialects.chat_stream import ChatStream
-from droveway.dialects.event_template import template
+from droveway.dialects.chat.event_template import template
+from droveway.dialects.chat.passing import without_usage
+from droveway.dialects.chat.stream import ChatStream
 from droveway.dialects.events import Context, InBandError
-from droveway.dialects.openai_chat import without_usage
 
 CONTEXT = Context(response_id="0" * 32, created_s=1, model="m")
 

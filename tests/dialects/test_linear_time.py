@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from droveway.dialects import anthropic_to_chat, responses_request
-from droveway.dialects.chat_to_anthropic import from_chat
+from droveway.dialects.anthropic import to_chat as anthropic_to_chat
+from droveway.dialects.anthropic.from_chat import from_chat
+from droveway.dialects.responses import request as responses_request
 
 LIMIT_S = 0.5
 """Each took seconds or minutes when something was copied for each piece."""

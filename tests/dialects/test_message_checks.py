@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from droveway.dialects.chat_caps import ChatCaps
-from droveway.dialects.message_checks import check_messages
+from droveway.dialects.chat.caps import ChatCaps
+from droveway.dialects.chat.message_checks import check_messages
 from droveway.dialects.untranslatable import Untranslatable
 
 CAPS = ChatCaps()

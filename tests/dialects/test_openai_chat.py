@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from droveway.contracts.envelope import encode
 from droveway.contracts.relay import Completed, Usage
-from droveway.dialects import openai_chat, openai_chunk
-from droveway.dialects.chat_facts import ChatFacts
-from droveway.dialects.chat_stream import ChatStream
+from droveway.dialects.chat import chunk as openai_chunk
+from droveway.dialects.chat import passing as openai_chat
+from droveway.dialects.chat.facts import ChatFacts
+from droveway.dialects.chat.passing import upstream_fields, without_usage
+from droveway.dialects.chat.stream import ChatStream
 from droveway.dialects.events import Context, InBandError
-from droveway.dialects.openai_chat import upstream_fields, without_usage
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from droveway.dialects.responses_request import UnsupportedParameter, check, to_chat
+from droveway.dialects.responses.request import UnsupportedParameter, check, to_chat
 from droveway.dialects.untranslatable import Untranslatable
 
 IMAGE = "data:image/png;base64,AAAA"

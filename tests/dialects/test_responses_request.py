@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from droveway.dialects import chat_checks
-from droveway.dialects.responses_reasoning import redacted_block, seal, thinking_block
-from droveway.dialects.responses_request import check, conversation, stores, to_chat
+from droveway.dialects.chat import checks as chat_checks
+from droveway.dialects.responses.reasoning import redacted_block, seal, thinking_block
+from droveway.dialects.responses.request import check, conversation, stores, to_chat
 from droveway.dialects.untranslatable import Translated
 
 IMAGE = "data:image/png;base64,AAAA"

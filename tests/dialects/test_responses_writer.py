@@ -20,8 +20,8 @@ from droveway.dialects.events import (
     ToolArguments,
     ToolBegun,
 )
-from droveway.dialects.responses_reasoning import unseal
-from droveway.dialects.responses_writer import ResponsesWriter, output_messages
+from droveway.dialects.responses.reasoning import unseal
+from droveway.dialects.responses.writer import ResponsesWriter, output_messages
 from tests.support.responses_checker import checked
 
 USAGE = Usage(10, 20, 3, 4, 5)

@@ -16,13 +16,11 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from docs import generate_openapi
 from droveway.contracts.errors import CATALOGUE, failure, status_of
-from droveway.dialects import (
-    anthropic_checks,
-    chat_checks,
-    completions_request,
-    embeddings,
-    responses_request,
-)
+from droveway.dialects.anthropic import checks as anthropic_checks
+from droveway.dialects.chat import checks as chat_checks
+from droveway.dialects.completions import request as completions_request
+from droveway.dialects.embeddings import request as embeddings
+from droveway.dialects.responses import request as responses_request
 from droveway.dialects.untranslatable import Untranslatable
 from droveway.gateway import operations
 from droveway.gateway.faces import ANTHROPIC, OPENAI

@@ -12,13 +12,16 @@ from droveway.contracts.config import Provider
 from droveway.contracts.envelope import MALFORMED
 from droveway.contracts.errors import Failure, failure
 from droveway.contracts.relay import Usage
-from droveway.dialects import dialect, embeddings, embeddings_answer, openai_chat
-from droveway.dialects.anthropic_reader import AnthropicReader
-from droveway.dialects.anthropic_writer import AnthropicWriter
-from droveway.dialects.chat_facts import ChatFacts
-from droveway.dialects.chat_reader import ChatReader
-from droveway.dialects.chat_stream import ChatStream
-from droveway.dialects.chat_writer import ChatWriter
+from droveway.dialects import dialect
+from droveway.dialects.anthropic.reader import AnthropicReader
+from droveway.dialects.anthropic.writer import AnthropicWriter
+from droveway.dialects.chat import passing as openai_chat
+from droveway.dialects.chat.facts import ChatFacts
+from droveway.dialects.chat.reader import ChatReader
+from droveway.dialects.chat.stream import ChatStream
+from droveway.dialects.chat.writer import ChatWriter
+from droveway.dialects.embeddings import answer as embeddings_answer
+from droveway.dialects.embeddings import request as embeddings
 from droveway.dialects.events import Context, Event, InBandError, Reader, Writer
 from droveway.dialects.facts import Facts
 from droveway.dialects.usage_shapes import chat_usage

@@ -19,7 +19,8 @@ from droveway.caller.upstreams import Upstream
 from droveway.contracts import relay
 from droveway.contracts.envelope import MALFORMED
 from droveway.contracts.errors import Failure, failure
-from droveway.dialects import dialect, openai_chat
+from droveway.dialects import dialect
+from droveway.dialects.chat import passing as openai_chat
 from droveway.dialects.events import InBandError
 from droveway.dialects.untranslatable import Untranslatable
 from droveway.runtime.relay import Sender

@@ -16,7 +16,7 @@ from droveway.caller.upstream_errors import (
     UpstreamError,
 )
 from droveway.contracts.errors import Failure, failure
-from droveway.dialects.openai_chat import error_parts
+from droveway.dialects.chat.passing import error_parts
 
 _SPENT = frozenset({"insufficient_quota", "credit_balance_exhausted", "billing_hard_limit_reached"})
 

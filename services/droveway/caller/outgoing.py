@@ -8,11 +8,13 @@ import msgspec
 from droveway.caller.credentials import Secret
 from droveway.caller.upstreams import Upstream
 from droveway.contracts.dispatch import CallRouted
-from droveway.dialects import dialect, embeddings, openai_chat
-from droveway.dialects.anthropic_passed import passed_body
-from droveway.dialects.anthropic_to_chat import to_chat
-from droveway.dialects.chat_to_anthropic import from_chat
-from droveway.dialects.extensions import without_extensions
+from droveway.dialects import dialect
+from droveway.dialects.anthropic.from_chat import from_chat
+from droveway.dialects.anthropic.passing import passed_body
+from droveway.dialects.anthropic.to_chat import to_chat
+from droveway.dialects.chat import passing as openai_chat
+from droveway.dialects.chat.extensions import without_extensions
+from droveway.dialects.embeddings import request as embeddings
 from droveway.dialects.models import ModelFacts
 from droveway.dialects.quirks import apply
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from droveway.dialects.chat_caps import ChatCaps
+from droveway.dialects.chat.caps import ChatCaps
 from droveway.dialects.untranslatable import Untranslatable
 
 Check = Callable[[str, Any, ChatCaps], None]

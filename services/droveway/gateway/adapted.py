@@ -6,7 +6,7 @@ from droveway.contracts import relay
 from droveway.contracts.envelope import MALFORMED
 from droveway.contracts.errors import failure
 from droveway.contracts.inference import Window
-from droveway.dialects.chat_reader import ChatReader
+from droveway.dialects.chat.reader import ChatReader
 from droveway.dialects.events import Event, InBandError, Writer
 from droveway.gateway.pending import Pending
 from droveway.gateway.refusal import Refusal

@@ -5,8 +5,8 @@ import time
 from typing import Any
 
 from droveway.contracts.config import Key
-from droveway.dialects import completions_request
-from droveway.dialects.completions_writer import CompletionsWriter
+from droveway.dialects.completions import request as completions_request
+from droveway.dialects.completions.writer import CompletionsWriter
 from droveway.dialects.events import Context
 from droveway.gateway.adaptation import Adaptation
 from droveway.gateway.operations import RESPONSES, Operation

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from droveway.dialects.chat_caps import Count
+from droveway.dialects.chat.caps import Count
 from droveway.dialects.field_checks import kind
 
 

@@ -4,16 +4,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from droveway.contracts.inference import Needs
-from droveway.dialects import (
-    anthropic_checks,
-    chat_checks,
-    completions_request,
-    dialect,
-    embeddings,
-    responses_request,
-)
-from droveway.dialects.anthropic_needs import needs_of_messages
+from droveway.dialects import dialect
+from droveway.dialects.anthropic import checks as anthropic_checks
+from droveway.dialects.anthropic.needs import needs_of_messages
 from droveway.dialects.capability import needs_of
+from droveway.dialects.chat import checks as chat_checks
+from droveway.dialects.completions import request as completions_request
+from droveway.dialects.embeddings import request as embeddings
+from droveway.dialects.responses import request as responses_request
 from droveway.gateway.faces import ANTHROPIC, OPENAI, RESPONSES_FACE, Face
 
 

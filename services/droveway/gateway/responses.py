@@ -9,8 +9,8 @@ from droveway.contracts import relay
 from droveway.contracts.config import Key
 from droveway.contracts.relay import Usage
 from droveway.dialects.events import Context, Event
-from droveway.dialects.responses_request import check, conversation, stores, to_chat
-from droveway.dialects.responses_writer import ResponsesWriter, output_messages
+from droveway.dialects.responses.request import check, conversation, stores, to_chat
+from droveway.dialects.responses.writer import ResponsesWriter, output_messages
 from droveway.gateway.adaptation import Adaptation
 from droveway.gateway.doors.responses_views import record
 from droveway.gateway.refusal import refuse

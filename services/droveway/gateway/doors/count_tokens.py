@@ -7,7 +7,7 @@ import msgspec
 
 from droveway.contracts.config import Key
 from droveway.contracts.errors import failure
-from droveway.dialects import anthropic_checks
+from droveway.dialects.anthropic import checks as anthropic_checks
 from droveway.dialects.estimate import prompt_tokens
 from droveway.dialects.untranslatable import Untranslatable
 from droveway.gateway.doors.exchange import Exchange

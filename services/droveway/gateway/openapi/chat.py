@@ -3,8 +3,8 @@
 Source: OpenAI API reference, chat completions, 2026-11; bounds are those of `ChatCaps`.
 """
 
-from droveway.dialects.chat_checks import CAPS, REASONING_EFFORTS
-from droveway.dialects.message_checks import ROLES
+from droveway.dialects.chat.checks import CAPS, REASONING_EFFORTS
+from droveway.dialects.chat.message_checks import ROLES
 from droveway.gateway.openapi.shapes import (
     COUNT,
     FLAG,

@@ -4,7 +4,7 @@ Source: OpenAI API reference, chat completions, 2026-11; `document`, `cache_cont
 are others' extensions of it.
 """
 
-from droveway.dialects.chat_checks import CAPS
+from droveway.dialects.chat.checks import CAPS
 from droveway.gateway.openapi.shapes import (
     OBJECT,
     TEXT,

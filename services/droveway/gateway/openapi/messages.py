@@ -3,7 +3,7 @@
 Source: Anthropic API reference, messages and streaming, 2026-11.
 """
 
-from droveway.dialects import anthropic_checks as checks
+from droveway.dialects.anthropic import checks
 from droveway.gateway.openapi.shapes import (
     COUNT,
     FLAG,

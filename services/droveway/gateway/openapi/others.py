@@ -3,7 +3,8 @@
 Source: OpenAI API reference, completions, embeddings and models, 2026-11.
 """
 
-from droveway.dialects import completions_request, embeddings
+from droveway.dialects.completions import request as completions_request
+from droveway.dialects.embeddings import request as embeddings
 from droveway.gateway.openapi.chat import IDENTIFIER, MODEL, SAMPLING
 from droveway.gateway.openapi.shapes import (
     COUNT,

@@ -3,7 +3,7 @@
 Source: OpenAI API reference, responses, 2026-11.
 """
 
-from droveway.dialects.chat_checks import CAPS
+from droveway.dialects.chat.checks import CAPS
 from droveway.gateway.doors.responses_views import DEFAULT_LIMIT, MAX_LIMIT
 from droveway.gateway.openapi import chat
 from droveway.gateway.openapi.shapes import (

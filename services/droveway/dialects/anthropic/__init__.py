@@ -1,0 +1,1 @@
+"""Anthropic messages: checked, read, written, and translated from and to chat completions."""

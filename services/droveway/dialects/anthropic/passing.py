@@ -1,0 +1,44 @@
+"""An Anthropic request for an Anthropic provider: as it came, but for the model's name.
+
+Key order and the bytes of every value stay, so that the provider's prompt cache is hit.
+"""
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from droveway.dialects.anthropic.cache_markers import fold_cache_markers
+from droveway.dialects.chat.passing import forwarded
+
+_any = msgspec.json.Decoder(dict[str, Any])
+_encode = msgspec.json.Encoder().encode
+_MARKER = b'"cache_control"'
+
+
+class Passed(NamedTuple):
+    """A body, and what was changed in it."""
+
+    body: bytes
+    warnings: tuple[str, ...] = ()
+
+
+def passed_body(body: bytes, model: str) -> Passed:
+    """The client's body for the provider.
+
+    Raises:
+        msgspec.DecodeError: It isn't a JSON object.
+        Untranslatable: A cache marker can't be placed.
+    """
+    fields = forwarded(body, model)
+    warnings: tuple[str, ...] = ()
+    if _has_marker_block(body):
+        folded, warnings = fold_cache_markers(_any.decode(body))
+        for name in ("system", "messages"):
+            if name in folded:
+                fields[name] = msgspec.Raw(_encode(folded[name]))
+    return Passed(_encode(fields), warnings)
+
+
+def _has_marker_block(body: bytes) -> bool:
+    """Whether a cache marker may stand as a block of its own (a `type`, not a key)."""
+    return body.count(_MARKER) > body.count(_MARKER + b":") + body.count(_MARKER + b" :")

@@ -1,0 +1,1 @@
+"""OpenAI chat completions: checked, read, written, and passed on as they came."""

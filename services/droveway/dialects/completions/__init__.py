@@ -1,0 +1,1 @@
+"""Legacy completions, which are asked as chat completions."""
