@@ -68,7 +68,7 @@ async def connect(url: str) -> socket.socket:
     return connection
 
 
-async def exchange(url: str, request: bytes, silence_s: float = 0.15) -> Received:
+async def exchange(url: str, request: bytes, silence_s: float = 1.0) -> Received:
     """Send bytes and read until FIN, RST or a silence."""
     loop = asyncio.get_running_loop()
     data = b""
