@@ -25,7 +25,7 @@ _OVERFLOW = "context_length_exceeded"
 
 _ANTHROPIC_TYPES = {
     "not_found_error": "model_not_found",  # of what we ask, nothing else can be missing
-    "request_too_large": "request_too_large",
+    "request_too_large": "",
     "conflict_error": "",
     "permission_error": "",
 }
