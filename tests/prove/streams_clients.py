@@ -1,4 +1,4 @@
-"""Client processes side by side: raw HTTP, both majors of openai-python, and our bus client."""
+"""Client processes side by side: raw HTTP, the official SDKs, and our bus client."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from tests.prove.streams_plan import Ask, Plan
 from tests.support.history import History
 
 ROOT = Path(__file__).parents[2]
-SDKS = ("openai1", "openai3")
+SDKS = ("openai1", "openai3", "anthropic2")
 _ENDS_WITHIN_S = 90.0
 """After the last stream was begun: longer than a client waits for any of them."""
 
@@ -58,7 +58,8 @@ def gathered(history: History, paths: Sequence[Path]) -> None:
 
 async def _run(run: Run, plan: Plan) -> None:
     if plan.client in SDKS:
-        command = [str(_python(plan.client)), str(Path(__file__).with_name("streams_sdk.py"))]
+        program = Path(__file__).with_name("streams_sdk.py")
+        command = [str(_python(plan.client)), str(program), plan.client.rstrip("0123456789")]
     else:
         command = [sys.executable, "-m", "tests.prove.streams_asker"]
     log = os.open(Path(plan.history).with_suffix(".log"), os.O_WRONLY | os.O_CREAT)

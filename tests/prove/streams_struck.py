@@ -23,10 +23,25 @@ from tests.support.history import History
 from tests.support.nats_proxy import NatsProxy
 
 STREAMS = 20_000
-_ASKED = {"raw-1": 9_000, "raw-2": 9_000, "bus": 5_000, "openai1": 2_000, "openai3": 2_000}
+_ASKED = {
+    "raw-1": 9_000,
+    "raw-2": 9_000,
+    "bus": 5_000,
+    "openai1": 2_000,
+    "openai3": 2_000,
+    "anthropic2": 2_000,
+}
 """More than are wanted: some don't begin, and each client asks for as long as there is time."""
-_QUICK = {"raw-1": 400, "raw-2": 400, "bus": 200, "openai1": 50, "openai3": 50}
-_AT_ONCE = {"raw-0": 24, "raw-1": 40, "raw-2": 40, "bus": 40, "openai1": 8, "openai3": 8}
+_QUICK = {"raw-1": 400, "raw-2": 400, "bus": 200, "openai1": 50, "openai3": 50, "anthropic2": 50}
+_AT_ONCE = {
+    "raw-0": 24,
+    "raw-1": 40,
+    "raw-2": 40,
+    "bus": 40,
+    "openai1": 8,
+    "openai3": 8,
+    "anthropic2": 8,
+}
 _WARM_UP = {"raw-0": 200}
 _CALM = 50
 _FAULTY = 0.1
@@ -122,9 +137,10 @@ def _ends(history: History, client: str) -> dict[str, int]:
 CLAIMS = (
     Claim(
         id="D4",
-        text=f"{STREAMS:,} streams of raw clients, openai-python 1 and 3 and our bus client while "
-        "processes and the broker are killed, links reset, messages lost and repeated, providers "
-        "break and clients leave: gaps, repeats, swaps, silent truncations; strikes",
+        text=f"{STREAMS:,} streams of raw clients, openai-python 1 and 3, anthropic 2 and our bus "
+        "client while processes and the broker are killed, links reset, messages lost and "
+        "repeated, providers break and clients leave: gaps, repeats, swaps, silent truncations; "
+        "strikes",
         bound="0; -",
         run=_struck,
     ),
