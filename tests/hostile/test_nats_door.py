@@ -21,7 +21,7 @@ from tests.support.simulator import chat_body
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 OPERATION = "chat-completions"
-FLOOD, CALM_WITHIN_S = 100_000, 5.0
+FLOOD, CALM_WITHIN_S = 40_000, 5.0
 PER_S = GatewaySettings().max_key_requests_per_s
 ENDS = (b'{"t":"completed"', b'{"t":"failed"')
 BODY = msgspec.json.encode(chat_body("numbered-5"))
@@ -133,7 +133,7 @@ async def test_a_flood_of_one_tenants_requests_stops_no_other(
         dropped = await world.value("gateway", metric) - dropped
         await evil.until(lambda: len(evil.messages) >= FLOOD - dropped)
         assert len(evil.messages) == FLOOD - dropped
-        assert all(one.payload.startswith(ENDS) for one in evil.messages)
+        assert [one for one in evil.messages if not one.payload.startswith(ENDS)] == []
     assert time.monotonic() - began_s < CALM_WITHIN_S
     running = "droveway_consumer_running"
     await world.until("gateway", running, lambda it: it == 0, consumer="client")

@@ -223,6 +223,31 @@ async def test_a_loop_that_was_busy_blames_nobody(
     assert "bus_deaf" not in caplog.text
 
 
+async def test_a_beat_behind_a_flood_of_messages_is_waited_for(
+    broker: PlainNats, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = msgspec.structs.replace(broker.settings, **BRISK)
+    longest_s = 0.0
+    got = 0
+
+    def slow(_payload: bytes, _reply: str) -> None:
+        nonlocal got, longest_s
+        got += 1
+        time.sleep(0.002)
+        longest_s = max(longest_s, bus.statistics().last_beat_s)
+
+    async with watched(settings) as bus, watched(broker.settings) as other:
+        await bus.subscribe("flood", slow)
+        await bus.settle()
+        for _ in range(300):
+            other.publish("flood", bytes(1024))
+        await until(lambda: got == 300)
+        await until(lambda: bus.statistics().last_beat_s < 0.1)
+        assert bus.statistics().reconnects == 0
+    assert longest_s > settings.deaf_after_s
+    assert "bus_deaf" not in caplog.text
+
+
 async def test_a_watchdog_that_pings_leaves_a_link_that_swallows_everything(
     broker: PlainNats, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -11,6 +11,9 @@ from droveway.runtime.errors import BusError, Disconnected
 
 log = logging.getLogger(__name__)
 
+FLOODED = 3
+"""A process that reads other messages is given so many times longer until it counts as deaf."""
+
 
 class Watchdog:
     """Sends the process a message, or the broker a PING, each second; knows what last came back.
@@ -28,6 +31,9 @@ class Watchdog:
         """The monotonic second since which the process hears itself without a gap."""
         self._busy_at_s = 0.0
         """When this loop was last found to have been busy for long: what came lies unread."""
+        self._read_messages = 0
+        self._read_at_s = 0.0
+        """When messages were last found to come: a beat may lie behind them."""
         self._gone = asyncio.Event()
 
     @property
@@ -79,6 +85,8 @@ class Watchdog:
                 )
             # A connection that has just come back had no time for a beat yet.
             excused_s = max(self._client.connected_at_s, self._busy_at_s)
+            if silence_s < FLOODED * settings.deaf_after_s:
+                excused_s = max(excused_s, self._read_at_s)
             deaf_s = min(silence_s, time.monotonic() - excused_s)
             if deaf_s > settings.deaf_after_s and self._client.is_connected:
                 log_event(log, "bus_deaf", level=logging.WARNING, silence_s=round(silence_s, 1))
@@ -94,5 +102,8 @@ class Watchdog:
             raise Disconnected("the NATS client has closed")
         except TimeoutError:
             now_s = time.monotonic()
+            messages = self._client.stats["in_msgs"]
+            if messages != self._read_messages:
+                self._read_messages, self._read_at_s = messages, now_s
             if now_s - due_s > settings.deaf_after_s / 2:
                 self._busy_at_s = now_s
