@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+WORKERS ?= 2
 ARGS ?=
 
 CACHE := .cache
@@ -17,9 +18,10 @@ SDKS := $(patsubst tests/sdks/%.in,%,$(wildcard tests/sdks/*.in))
 SDK_TESTS := $(SDKS:%=test-sdk-%)
 
 # Slower tests of several services at once; they run after the others, so the small answer comes first.
-FLOWS := $(wildcard tests/flows tests/faults tests/hostile tests/e2e)
+# The longest files begin. A file's tests stay in one worker, where they share what was started for them.
+FLOWS := $(wildcard tests/faults tests/flows tests/hostile tests/e2e)
 PYTEST := $(PY) -m pytest -q
-EVERYDAY := -m "not ops and not sdks"
+EVERYDAY := -m "not ops and not sdks" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 ENVIRONMENT := PYTHON='$(PYTHON)' sh deploy/tools/environment.sh
 
@@ -30,7 +32,8 @@ ENVIRONMENT := PYTHON='$(PYTHON)' sh deploy/tools/environment.sh
 help: ## Print this list.
 	@printf 'Droveway. Each target sets up what it needs by itself.\n\n'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@printf '\nVariables: PYTHON=python3.12 for the interpreter, ARGS="..." for more arguments.\n'
+	@printf '\nVariables: PYTHON=python3.12 for the interpreter, ARGS="..." for more arguments,\n'
+	@printf 'WORKERS=4 for tests side by side (0: in one process, as a debugger needs it).\n'
 
 run: $(RUN_READY) ## Start everything on this machine and send a first request (ARGS: of droveway up).
 	@$(VENV)/bin/droveway up --demo $(ARGS)
@@ -63,9 +66,9 @@ test-ops: $(DEV_READY) $(TOOLS_READY) $(LOCAL_MODEL_READY) $(MOCKS_READY) $(ASYN
 	@sh deploy/tools/debian.sh buildah mmdebstrap prometheus prometheus-alertmanager
 	PATH="$(abspath $(CACHE)/tools/commands):$$PATH" $(PYTEST) -m ops tests $(ARGS)
 
-test-sdks: $(SDK_TESTS) ## Test with each major of the official SDKs, each in its own environment.
+test-sdks: $(SDK_TESTS) ## Test with each major of the official SDKs, against each dialect and a real model.
 
-$(SDK_TESTS): test-sdk-%: $(CACHE)/sdk-%/.stamp $(DEV_READY)
+$(SDK_TESTS): test-sdk-%: $(CACHE)/sdk-%/.stamp $(DEV_READY) $(LOCAL_MODEL_READY)
 	DROVEWAY_PYTHON='$(abspath $(PY))' $(CACHE)/sdk-$*/bin/python -m pytest -q -p no:cacheprovider -m sdks tests/sdks $(ARGS)
 
 bench: $(DEV_READY) ## Measure on this machine (ARGS: of tests.bench).

@@ -57,13 +57,13 @@ VALUES: tuple[Any, ...] = (
 
 def refused_or_read(decoder: "msgspec.msgpack.Decoder[Any]", data: bytes) -> bool:
     """Whether `data` was read; any other error than a refusal fails the test."""
-    began_s = time.perf_counter()
+    began_s = time.thread_time()
     try:
         decoder.decode(data)
     except REFUSALS:
         return False
     finally:
-        assert time.perf_counter() - began_s < LIMIT_S
+        assert time.thread_time() - began_s < LIMIT_S
     return True
 
 

@@ -20,6 +20,7 @@ from tests.support.nats_proxy import NatsProxy
 from tests.support.nats_wire import is_frame
 from tests.support.simulator import chat_body
 from tests.support.stack import running_stack
+from tests.support.waiting import settled
 
 FRAME = msgspec.msgpack.encode(relay.Chunk(seq=0, events=(b"data: 1\n\n",)))
 
@@ -45,7 +46,7 @@ async def test_nkeys_headers_and_large_payloads_pass_a_real_server(nats: NatsSer
         rule = proxy.rule(is_frame, "down", duplicate=1.0)
         subject = "_INBOX.gateway.gateway-12345678.t"
         await gateway.subscribe(subject, cb=got.put)
-        await gateway.flush()
+        await settled(gateway)
         big = b"\x81" + random.Random(1).randbytes(1_000_000)
         await caller.publish(subject, big, headers={"Name": "value"})
         await caller.publish(subject, FRAME)

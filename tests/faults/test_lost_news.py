@@ -1,7 +1,6 @@
 """What a caller says once may be lost with a connection; nobody waits for it in vain."""
 
 import asyncio
-import time
 from pathlib import Path
 
 import msgspec
@@ -14,6 +13,7 @@ from tests.support.flows import ask, entries, eventually, numbered, route
 from tests.support.nats import NatsServer
 from tests.support.nats_proxy import NatsProxy
 from tests.support.nats_wire import Message, Predicate
+from tests.support.pace import Pace
 from tests.support.simulator import chat_body
 from tests.support.stack import running_stack
 
@@ -63,13 +63,13 @@ async def test_a_failure_that_was_lost_is_heard_of_when_the_router_asks(
             ) as stack,
             stack.client() as client,
         ):
-            began_s = time.monotonic()
             asked = asyncio.ensure_future(ask(client, chat_body("m", stream=stream)))
-            await eventually(lambda: lost.counts["dropped"] == 1)
-            lost.heal()
-            got = await asked
+            with Pace() as pace:
+                await eventually(lambda: lost.counts["dropped"] == 1)
+                lost.heal()
+                got = await asked
         assert (got.status, got.said) == (200, numbered(5))
-        assert time.monotonic() - began_s < 4
+        assert pace.elapsed_s < 4
         assert len(entries(stack)) == 2
 
 
@@ -87,9 +87,9 @@ async def test_a_commit_that_was_lost_does_not_leave_the_request_with_its_router
             assert got.said == numbered(5)
             assert lost.counts["dropped"] == 1
             lost.heal()
-            began_s = time.monotonic()
-            await stack.services["router"][0].end()  # it drains what it still owns
-            assert time.monotonic() - began_s < 3
+            with Pace() as pace:
+                await stack.services["router"][0].end()  # it drains what it still owns
+            assert pace.elapsed_s < 3
 
 
 async def test_a_commit_that_was_lost_costs_neither_the_stream_nor_a_second_call(
@@ -122,11 +122,11 @@ async def test_a_refusal_that_was_lost_is_heard_of_when_the_door_asks(
             running_stack(nats, tmp_path, environment=environment) as stack,
             stack.client() as client,
         ):
-            began_s = time.monotonic()
             asked = asyncio.ensure_future(ask(client, chat_body("fault-400")))
-            await eventually(lambda: lost.counts["dropped"] == 1)
-            lost.heal()
-            got = await asked
+            with Pace() as pace:
+                await eventually(lambda: lost.counts["dropped"] == 1)
+                lost.heal()
+                got = await asked
             assert got.status == 400
-            assert time.monotonic() - began_s < 2.5
+            assert pace.elapsed_s < 2.5
             assert len(entries(stack)) == 1, "asked about, not asked anew"

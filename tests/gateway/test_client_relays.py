@@ -17,6 +17,7 @@ from droveway.runtime.errors import RelayCut
 from tests.support.bus_client import Answer, PlainTenant, plain_tenant
 from tests.support.flows import eventually
 from tests.support.nats import NatsServer, nats  # noqa: F401
+from tests.support.waiting import settled
 
 KEY = "relay-key"
 EVENT = json.dumps({"choices": [], "filler": "x" * 10_000}).encode()
@@ -53,7 +54,7 @@ async def world(nats: NatsServer) -> AsyncIterator[World]:  # noqa: F811
         await relays.listen()
         answer, inbox = Answer(packed=False), tenant.connection.new_inbox()
         await tenant.connection.subscribe(inbox, cb=answer.on_message)
-        await tenant.connection.flush()
+        await settled(tenant.connection)
         yield World(relays, tenant, answer, inbox, bus)
 
 

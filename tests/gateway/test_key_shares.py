@@ -7,6 +7,7 @@ import pytest
 from droveway.gateway.doors.key_shares import KeyShares
 from tests.support.bus_client import Answer, PlainTenant, plain_tenant
 from tests.support.nats import NatsServer, nats  # noqa: F401
+from tests.support.waiting import settled
 
 KEY, OTHER = "share-key", "other-key"
 
@@ -14,7 +15,7 @@ KEY, OTHER = "share-key", "other-key"
 async def listening(tenant: PlainTenant, packed: bool) -> tuple[Answer, str]:
     answer, inbox = Answer(packed), tenant.connection.new_inbox()
     await tenant.connection.subscribe(inbox, cb=answer.on_message)
-    await tenant.connection.flush()
+    await settled(tenant.connection)
     return answer, inbox
 
 

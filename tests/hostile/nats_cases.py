@@ -3,14 +3,25 @@
 from collections.abc import Iterator
 
 from droveway.contracts.envelope import PREFIX
-from droveway.contracts.jetstream import IDEMPOTENCY, USAGE, USAGE_CONSUMER
+from droveway.contracts.jetstream import (
+    ACCESS,
+    AUDIT,
+    IDEMPOTENCY,
+    LIMITS,
+    SNAPSHOTS,
+    USAGE,
+    USAGE_CONSUMER,
+)
 from droveway.contracts.permissions import USERS, User, tenant_user
 
 TENANT_KEYS = ("key1", "key2")
 COMPROMISED: tuple[User, ...] = (*USERS, *(tenant_user(key_id) for key_id in TENANT_KEYS))
 """Whose credentials an attacker may have: every service's, and those of two tenants."""
 
-STREAMS = (USAGE, f"KV_{IDEMPOTENCY}", "OTHER")
+STREAMS = (
+    *(USAGE, LIMITS, AUDIT, "OTHER"),
+    *(f"KV_{bucket}" for bucket in (IDEMPOTENCY, SNAPSHOTS, ACCESS)),
+)
 QUEUES = ("", "gateway", "router", "limiter", "caller", "stranger", "*", ">")
 """Groups in which an attacker may subscribe; empty: as one that hears every message."""
 SERVICES = ("gateway", "router", "limiter", "caller", "metrics", "setup", "operator", "stranger")

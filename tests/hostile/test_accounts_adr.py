@@ -13,6 +13,7 @@ from droveway.contracts.envelope import new_instance
 from droveway.runtime.bus import Bus, BusSettings, connect
 from tests.support.flows import eventually
 from tests.support.plain_nats import PlainNats, serving_plain
+from tests.support.waiting import settled
 
 THRESHOLD_S = 0.5
 REPLY = "reply.k1"
@@ -82,7 +83,7 @@ async def exchange(server: PlainNats) -> AsyncIterator[Exchange]:
 
         async def leave() -> None:
             await subscription.unsubscribe()
-            await tenant.flush()
+            await settled(tenant)
 
         opened.leave = leave
         await tenant.publish("ask.k1", b"question", reply=REPLY)

@@ -38,7 +38,6 @@ NEVER = ("allow_responses", "no_auth_user", "websocket", "mqtt", "leafnodes", "g
 SHARED = {
     f"{PREFIX}.request.key1.chat-completions": ("gateway", "t.key1"),
     f"{PREFIX}.inference.interactive": ("router", "gateway"),
-    f"{PREFIX}.admission.0": ("limiter", "router"),
     f"{PREFIX}.dispatch.default": ("caller", "router"),
 }
 """Work that replicas share, by its subject: whose queue group it is, and who sends it."""

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import socket
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from droveway.contracts.config import Config, Key, Limit, Route, RouteTarget, Tier
+from droveway.contracts.access import Key, Limit
+from droveway.contracts.config import Config, Route, RouteTarget, Tier
 from droveway.otel.logs import JsonFormatter
 from droveway.runtime.api_key import checksum, hash_key, make_key, parse_key
 from tests.support.nats import NatsServer
@@ -210,7 +210,3 @@ async def running_world(nats: NatsServer, folder: Path) -> AsyncIterator[World]:
         )
         yield World(started, log, scripted)
     assert log.failures == []
-
-
-def seconds_since(began_s: float) -> float:
-    return time.monotonic() - began_s

@@ -18,6 +18,7 @@ from droveway.runtime.bus import Bus
 from droveway.runtime.consumer import Consumer, on_message
 from droveway.runtime.discovery import Discovery, semantic_version
 from tests.support.nats import NatsServer
+from tests.support.waiting import settled
 
 TEXT = {"type": "string"}
 COUNT = {"type": "integer", "minimum": 0}
@@ -218,7 +219,7 @@ async def test_a_flood_of_questions_gets_a_bounded_number_of_answers(nats: NatsS
         began_s = asyncio.get_running_loop().time()
         for _ in range(asked):
             await one.client.publish("$SRV.STATS", reply="_INBOX.operator.flood")
-        await one.client.flush()
+        await settled(one.client)
         await bus.settle()
         seconds = int(asyncio.get_running_loop().time() - began_s) + 2
         found = discovery.statistics()

@@ -22,9 +22,10 @@ from droveway.contracts.envelope import new_instance
 from droveway.runtime.bus import Bus, BusSettings, KvWatch, connect
 from droveway.runtime.errors import BusError, Overflow
 from tests.support.fault_proxy import FaultProxy
+from tests.support.pace import Pace
 from tests.support.plain_nats import PlainNats, make_bucket, serving_plain
 from tests.support.tcp_proxy import READ_BYTES, Connection, Direction, TcpProxy
-from tests.support.waiting import until
+from tests.support.waiting import settled, until
 
 Handle = Callable[[bytes], None]
 
@@ -52,7 +53,7 @@ class Plain:
             handle(message.data)
 
         await self.client.subscribe(subject, cb=callback)
-        await self.client.flush()
+        await settled(self.client)
 
     async def publish(
         self, subject: str, payload: bytes = b"", headers: dict[str, str] | None = None
@@ -266,8 +267,11 @@ async def test_e13_a_frozen_broker_is_not_noticed_by_thousands_of_blocked_publis
 
         own_broker.signal(signal.SIGSTOP)
         publishers = [asyncio.create_task(publish()) for _ in range(2_000)]
-        left = await _comes(lambda: not one.client.is_connected, within_s=1.5)
+        with Pace() as pace:
+            patience_s = 1.5 if side is Plain else 10.0
+            left = await _comes(lambda: not one.client.is_connected, within_s=patience_s)
         assert left is (side is Ours)
+        assert not left or pace.elapsed_s < 1.5
         publishing = False
         own_broker.signal(signal.SIGCONT)
         await asyncio.gather(*publishers)

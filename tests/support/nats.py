@@ -24,20 +24,12 @@ from droveway.cli.config import to_yaml
 from droveway.cli.data_folder import DataFolder
 from droveway.cli.nats_config import NatsServerSettings
 from droveway.cli.nats_users import ensure_key_user
-from droveway.contracts.config import (
-    Config,
-    Key,
-    Limit,
-    Price,
-    Provider,
-    Route,
-    RouteTarget,
-    Tier,
-    Timeouts,
-)
+from droveway.contracts.access import Key, Limit
+from droveway.contracts.config import Config, Price, Provider, Route, RouteTarget, Tier, Timeouts
 from droveway.contracts.envelope import new_instance
 from droveway.runtime.api_key import hash_key, parse_key
 from droveway.runtime.bus import Bus, BusSettings, connect
+from tests.support.steady_port import steady_port
 
 START_LIMIT_S = 10
 
@@ -128,7 +120,7 @@ def _is_known(port: int, seed: Path) -> bool:
 @contextmanager
 def serving(path: Path, *, set_up: bool = True) -> Iterator[NatsServer]:
     """A server below `path` for the length of a block, with streams unless told otherwise."""
-    server = NatsServer(DataFolder(path), ports.free())
+    server = NatsServer(DataFolder(path), steady_port())
     server.start()
     try:
         if set_up:

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
+from nats.aio.client import Client
+
 
 async def until(claim: Callable[[], object], limit_s: float = 5.0) -> None:
     """Returns once `claim()` holds.
@@ -13,3 +15,9 @@ async def until(claim: Callable[[], object], limit_s: float = 5.0) -> None:
     async with asyncio.timeout(limit_s):
         while not claim():  # noqa: ASYNC110 - the claim is about somebody who can't tell us
             await asyncio.sleep(0.005)
+
+
+async def settled(connection: Client) -> None:
+    """The broker has read what was sent before, which nats-py's first PING overtakes."""
+    await connection.flush()
+    await connection.flush()

@@ -12,7 +12,8 @@ from droveway.runtime.errors import BusError, Disconnected
 log = logging.getLogger(__name__)
 
 FLOODED = 3
-"""A process that reads other messages is given so many times longer until it counts as deaf."""
+"""A service that reads other messages is given so many times longer until it counts as deaf: its
+beat may lie behind them. A client that PINGs is in time for its streams only without."""
 
 
 class Watchdog:
@@ -85,7 +86,7 @@ class Watchdog:
                 )
             # A connection that has just come back had no time for a beat yet.
             excused_s = max(self._client.connected_at_s, self._busy_at_s)
-            if silence_s < FLOODED * settings.deaf_after_s:
+            if settings.echoes and silence_s < FLOODED * settings.deaf_after_s:
                 excused_s = max(excused_s, self._read_at_s)
             deaf_s = min(silence_s, time.monotonic() - excused_s)
             if deaf_s > settings.deaf_after_s and self._client.is_connected:
