@@ -254,6 +254,7 @@ def test_what_comes_after_the_finish_is_not_part_of_the_answer() -> None:
         ("stop", "stop", ""),
         ("STOP", "stop", "STOP"),
         ("max_tokens", "length", "max_tokens"),
+        ("model_context_window_exceeded", "length", "model_context_window_exceeded"),
         ("insufficient_system_resource", "length", "insufficient_system_resource"),
         ("tool_use", "tool_calls", "tool_use"),
         ("sensitive", "content_filter", "sensitive"),

@@ -545,6 +545,7 @@ class TestParameters:
             ({"modalities": 1}, "modalities"),
             ({"audio": {"voice": "alloy"}}, "audio"),
             ({"web_search_options": {"search_context_size": "low"}}, "web_search_options"),
+            ({"web_search_options": {}}, "web_search_options"),
             ({"max_tokens": 0}, "max_tokens"),
             ({"max_tokens": True}, "max_tokens"),
             ({"max_completion_tokens": "9"}, "max_completion_tokens"),

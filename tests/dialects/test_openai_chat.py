@@ -259,6 +259,13 @@ def test_usage_is_read_in_all_its_spellings(usage: dict[str, Any], expected: Usa
     assert facts.settle(1_000) == expected
 
 
+def test_usage_that_stands_in_the_last_choice_is_read() -> None:
+    facts = ChatFacts()
+    usage = b'{"prompt_tokens":9,"completion_tokens":1}'
+    _read(facts, b'{"choices":[{"index":0,"finish_reason":"stop","usage":' + usage + b"}]}")
+    assert facts.settle(1_000) == Usage(9, 1)
+
+
 def test_tokens_are_estimated_only_where_nothing_was_told() -> None:
     silent = ChatFacts()
     assert silent.settle(50) == Usage(estimated=True)
@@ -321,6 +328,14 @@ def test_what_is_no_whole_answer_is_refused(body: bytes, code: str) -> None:
         (b'{"error":{"message":"m","code":400}}', ("m", "", "400", None)),
         (b'{"error":"m"}', ("m", "", "", None)),
         (b'{"message":"m"}', ("m", "", "", None)),
+        (b'[{"error":{"message":"m","code":400,"status":"s"}}]', ("m", "", "400", None)),
+        (b"[]", ("", "", "", None)),
+        (b'{"code":20012,"message":"m","data":null}', ("m", "", "20012", None)),
+        (
+            b'{"object":"error","message":"m","type":"t","param":null,"code":400}',
+            ("m", "t", "400", None),
+        ),
+        (b'"Invalid token"', ("Invalid token", "", "", None)),
         (b'{"detail":"m"}', ("", "", "", None)),
         (b"<html>", ("", "", "", None)),
         (b"\xff", ("", "", "", None)),

@@ -10,7 +10,6 @@ import pytest
 
 from droveway.contracts.config import PROVIDER_KINDS, Provider
 from droveway.contracts.inference import Needs
-from droveway.dialects.events import FINISHES
 from droveway.dialects.models import ModelFacts, ModelTable
 from droveway.dialects.quirks import QUIRKS, Quirk, apply, quirk_of
 
@@ -42,8 +41,6 @@ def test_a_kinds_data_is_sound(kind: str) -> None:
     assert quirk.base_url.startswith(("https://", "http://localhost", "http://127.0.0.1"))
     assert not quirk.base_url.endswith("/")
     assert set(quirk.lacks) <= set(Needs.__struct_fields__)
-    assert set(quirk.finish_reasons.values()) <= FINISHES
-    assert not set(quirk.finish_reasons) & set(quirk.failed_finishes)
     assert not set(quirk.renamed.values()) & set(quirk.dropped)
 
 
@@ -81,6 +78,8 @@ def test_what_no_quirk_names_keeps_its_bytes_and_its_place(kind: str) -> None:
 
 def test_a_quirk_that_changes_nothing_says_so() -> None:
     assert not QUIRKS["openai"].changes
+    fields = fields_of(BODY)
+    assert apply(QUIRKS["openai"], PLAIN, fields)[0] is fields
     assert QUIRKS["vllm"].changes
     assert Quirk(base_url="https://a", source="", dropped=("a",)).changes
     assert Quirk(base_url="https://a", source="", stream_options=False).changes

@@ -119,3 +119,17 @@ def test_what_is_wrong_is_named(fields: dict[str, Any], param: str) -> None:
     error = refused(**fields)
     assert error.param == param
     assert param in error.message
+
+
+@pytest.mark.parametrize("earlier", [[], [USER]], ids=["first", "goes on"])
+def test_reasoning_alone_is_refused_with_what_it_lacks(earlier: list[dict[str, Any]]) -> None:
+    thought = {
+        "type": "reasoning",
+        "id": "rs_1",
+        "summary": [{"type": "summary_text", "text": "a"}],
+    }
+    with pytest.raises(Untranslatable) as caught:
+        to_chat(asked(input=[thought, thought]), earlier)
+    assert caught.value.param == "input"
+    assert "only reasoning items" in caught.value.message
+    assert "add the message" in caught.value.message

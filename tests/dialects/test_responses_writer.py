@@ -265,6 +265,12 @@ def test_a_stream_that_breaks_ends_with_an_error() -> None:
     assert names(events)[-2:] == ["error", "failed"]
     error = json.loads(events[-2])
     assert (error["code"], error["param"]) == ("stream_interrupted", None)
+    assert error["error"] == {
+        "message": "The answer was cut before its end",
+        "type": "server_error",
+        "param": None,
+        "code": "stream_interrupted",
+    }
     final = checked(events)
     assert final["error"] == {
         "code": "server_error",

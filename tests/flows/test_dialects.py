@@ -11,10 +11,10 @@ import pytest
 import pytest_asyncio
 
 from droveway.contracts.config import Config
-from tests.support.flows import entries, numbered, route
+from tests.support.flows import entries, numbered, route, rows_of
 from tests.support.nats import NatsServer
 from tests.support.simulator import chat_body, message_body
-from tests.support.stack import Stack, running_stack
+from tests.support.stack import UNSPARED, Stack, running_stack
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -32,15 +32,26 @@ def _two_dialects(config: Config) -> Config:
         for prefix, provider in (("openai", first), ("anthropic", second))
         for model in MODELS
     ]
-    embed = route("embed", (first.id, "embed-floats-8"), (second.id, "embed-8"))
-    return msgspec.structs.replace(config, providers=(first, second), routes=(*routes, embed))
+    routes += [
+        route("embed", (first.id, "embed-floats-8"), (second.id, "embed-8")),
+        route("anthropic-first", (second.id, "numbered-5"), (first.id, "numbered-5")),
+        route("openai-first", (first.id, "numbered-5"), (second.id, "numbered-5")),
+        route("anthropic-often", *[(second.id, "numbered-5")] * 4, (first.id, "numbered-5")),
+        route("anthropic-then-down", (second.id, "numbered-5"), (first.id, "fault-500")),
+    ]
+    return msgspec.structs.replace(config, providers=(first, second), routes=tuple(routes))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stack(nats: NatsServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     folder = tmp_path_factory.mktemp("dialects")
     async with running_stack(
-        nats, folder, simulators=2, configure=_two_dialects, keep_bodies=True
+        nats,
+        folder,
+        simulators=2,
+        configure=_two_dialects,
+        environment=UNSPARED,
+        keep_bodies=True,
     ) as world:
         yield world
 
@@ -226,3 +237,95 @@ async def test_a_cut_is_told_in_the_clients_words(stack: Stack, provider: str, p
         assert last["type"] == "response.failed"
     else:
         assert last["error"]["code"] == "stream_interrupted"
+
+
+VIDEO = {"type": "video_url", "video_url": {"url": "https://media.test/a.mp4"}}
+OPENAIS_OWN: dict[str, tuple[dict[str, Any], str]] = {
+    "logprobs": ({"logprobs": True}, "logprobs"),
+    "search": ({"web_search_options": {}}, "web_search_options"),
+    "choices": ({"n": 2}, "n"),
+    "part": ({"messages": [{"role": "user", "content": [VIDEO]}]}, "messages[0].content[0].type"),
+    "file": (
+        {"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]}]},
+        "messages[0].content[0].file.file_id",
+    ),
+}
+"""Requests for what Anthropic has no words for, and the parameter that says so."""
+FOUND = {
+    "type": "search_result",
+    "source": "s",
+    "title": "t",
+    "content": [{"type": "text", "text": "x"}],
+}
+ANTHROPICS_OWN: dict[str, tuple[dict[str, Any], str]] = {
+    "container": ({"container": "c1"}, "container"),
+    "block": (
+        {"messages": [{"role": "user", "content": [FOUND]}]},
+        "messages[0].content[0].type",
+    ),
+}
+ASKED = pytest.mark.parametrize(
+    ("path", "own", "dialects"),
+    [
+        *(("/v1/chat/completions", row, ("anthropic", "openai")) for row in OPENAIS_OWN.values()),
+        *(("/v1/messages", row, ("openai", "anthropic")) for row in ANTHROPICS_OWN.values()),
+    ],
+    ids=[*OPENAIS_OWN, *ANTHROPICS_OWN],
+)
+
+
+def _asking(path: str, model: str, fields: dict[str, Any]) -> dict[str, Any]:
+    body = message_body(model) if path == "/v1/messages" else chat_body(model)
+    return body | fields
+
+
+@BOTH
+@ASKED
+async def test_a_target_that_has_no_words_for_a_request_is_passed_over(
+    stack: Stack,
+    path: str,
+    own: tuple[dict[str, Any], str],
+    dialects: tuple[str, str],
+    stream: bool,
+) -> None:
+    unfit, fit = (stack.simulators[int(one == "anthropic")].book for one in dialects)
+    before = len(unfit.entries), len(fit.entries)
+    body = _asking(path, f"{dialects[0]}-first", own[0] | {"stream": stream})
+    answer, _ = await _post(stack, path, body)
+    assert answer.status_code == 200, answer.text
+    assert (len(unfit.entries), len(fit.entries)) == (before[0], before[1] + 1)
+
+
+@ASKED
+async def test_a_request_that_no_target_has_words_for_is_a_400_that_names_the_parameter(
+    stack: Stack, path: str, own: tuple[dict[str, Any], str], dialects: tuple[str, str]
+) -> None:
+    before = len(entries(stack))
+    answer, _ = await _post(stack, path, _asking(path, f"{dialects[0]}/numbered-5", own[0]))
+    error = answer.json()["error"]
+    assert (answer.status_code, error["type"]) == (400, "invalid_request_error"), answer.text
+    assert own[1] in error["message"]
+    assert path == "/v1/messages" or error["param"] == own[1]
+    assert len(entries(stack)) == before
+
+
+async def test_targets_without_words_for_a_request_use_up_no_attempts(stack: Stack) -> None:
+    body = chat_body("anthropic-often", web_search_options={})
+    answer, _ = await _post(stack, "/v1/chat/completions", body)
+    assert answer.status_code == 200, answer.text
+
+
+async def test_when_the_only_fit_target_is_down_the_client_is_told_that(stack: Stack) -> None:
+    body = chat_body("anthropic-then-down", web_search_options={})
+    answer, _ = await _post(stack, "/v1/chat/completions", body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "provider_unavailable")
+
+
+async def test_an_attempt_without_words_costs_nothing(stack: Stack, nats: NatsServer) -> None:
+    body = chat_body("anthropic-first", web_search_options={})
+    answer, _ = await _post(stack, "/v1/chat/completions", body)
+    trail = await rows_of(nats, answer.headers["x-request-id"])
+    unfit, fit = sorted(trail.attempts, key=lambda row: row.attempt)
+    assert (unfit.code, unfit.status, unfit.request_sent) == ("invalid_request", 0, False)
+    assert (unfit.usage.input_tokens, unfit.usage.output_tokens) == (0, 0)
+    assert fit.outcome == "completed"

@@ -22,7 +22,8 @@ from droveway.dialects.chat.stream import ChatStream
 from droveway.dialects.chat.writer import ChatWriter
 from droveway.dialects.embeddings import answer as embeddings_answer
 from droveway.dialects.embeddings import request as embeddings
-from droveway.dialects.events import Context, Event, InBandError, Reader, Writer
+from droveway.dialects.estimate import body_tokens
+from droveway.dialects.events import Context, Event, InBandError, Reader, Writer, one_line
 from droveway.dialects.facts import Facts
 from droveway.dialects.usage_shapes import chat_usage
 
@@ -110,8 +111,7 @@ class PassedMessages:
 
     def take(self, data: bytes, events: list[bytes]) -> bool:
         """See `Answer`."""
-        if b"\n" in data:
-            data = msgspec.json.format(data, indent=-1)  # a line feed would end the client's event
+        data = one_line(data)
         read = self._reader.read(data)
         if self._reader.ended:
             self._last = data
@@ -130,9 +130,14 @@ class PassedMessages:
 
 
 class Converted:
-    """An answer of one dialect for a client of another."""
+    """An answer of one dialect for a client of another.
 
-    def __init__(self, reader: ChatReader | AnthropicReader, writer: Writer) -> None:
+    Left out is what `events` has no word for, since the other dialect has none: citations and
+    annotations, tools that the provider ran itself, audio, service tiers, fields that only one
+    provider has (Gemini's `extra_content` of a call, OpenRouter's `reasoning_details`).
+    """
+
+    def __init__(self, reader: Reader, writer: Writer) -> None:
         self.facts = Facts()
         self.done = False
         self._reader = reader
@@ -144,7 +149,7 @@ class Converted:
             self.done = True
             return False
         read = self._reader.read(data)
-        self.done = isinstance(self._reader, AnthropicReader) and self._reader.ended
+        self.done = self._reader.ended
         has_content = self.facts.take(read)
         events += self._writer.write(read)
         return has_content
@@ -200,7 +205,7 @@ def answer_for(call: dispatch.CallRouted, provider: Provider, body: bytes) -> An
         created_s=call.received_ns // 1_000_000_000,
         model=call.model,
         include_usage=call.include_usage,
-        input_estimate_tokens=len(body) // 4,
+        input_estimate_tokens=body_tokens(body),
     )
     anthropic = provider.dialect == "anthropic"
     if call.dialect == dialect.MESSAGES:

@@ -15,6 +15,7 @@ from droveway.dialects.anthropic.to_chat import to_chat
 from droveway.dialects.chat import passing as openai_chat
 from droveway.dialects.chat.extensions import without_extensions
 from droveway.dialects.embeddings import request as embeddings
+from droveway.dialects.estimate import body_tokens
 from droveway.dialects.models import ModelFacts
 from droveway.dialects.quirks import apply
 
@@ -88,7 +89,7 @@ def _messages(
     version = VERSION_2023 if sampled else _version(newest)
     translated = from_chat(
         request,
-        max_output_tokens=facts.output_for(len(body) // 4),
+        max_output_tokens=facts.output_for(body_tokens(body)),
         sampling=facts.sampling,
         version_2026=version >= VERSION_2026,
         temperature_max=min(_TEMPERATURE_MAX, facts.temperature_max),

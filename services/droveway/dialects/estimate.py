@@ -1,8 +1,8 @@
-"""How many tokens a prompt may have, where its provider can't be asked. Pure."""
+"""How many tokens a prompt or an answer may have, where its provider hasn't said. Pure."""
 
 from typing import Any
 
-_BYTES_PER_TOKEN = 4
+BYTES_PER_TOKEN = 4
 """Of UTF-8, as English and Chinese text have it on average; code has fewer."""
 IMAGE_TOKENS = 1_600
 """Of one image, as Anthropic counts the largest that it doesn't shrink. Source: Anthropic's guide
@@ -10,6 +10,11 @@ to vision, 2026-11."""
 _FILE_BYTES_PER_TOKEN = 20
 """Of a document in base64: a page of 100 kB has some thousand tokens."""
 _OPAQUE = frozenset({"data", "signature", "file_data"})
+
+
+def body_tokens(body: bytes) -> int:
+    """A quick estimate for a request whose body isn't decoded: names and brackets count too."""
+    return len(body) // BYTES_PER_TOKEN
 
 
 def prompt_tokens(request: dict[str, Any]) -> int:
@@ -21,7 +26,7 @@ def prompt_tokens(request: dict[str, Any]) -> int:
 def _tokens(value: Any) -> int:
     match value:
         case str():
-            return -(-len(value.encode("utf-8", "replace")) // _BYTES_PER_TOKEN)
+            return -(-len(value.encode("utf-8", "replace")) // BYTES_PER_TOKEN)
         case list():
             return sum(_tokens(one) for one in value)
         case {"type": "image" | "image_url" | "input_image"}:

@@ -140,6 +140,11 @@ class Context(NamedTuple):
 class Reader(Protocol):
     """Reads one answer of a provider; made anew for each."""
 
+    @property
+    def ended(self) -> bool:
+        """An event has said that the stream is over; `[DONE]` is none and comes to no reader."""
+        ...
+
     def read(self, data: bytes) -> list[Event]:
         """Takes in one event of a stream (the text after `data:`).
 
@@ -173,3 +178,12 @@ class Writer(Protocol):
     def whole(self, events: Sequence[Event], usage: Usage) -> bytes:
         """All events of an answer as one body."""
         ...
+
+
+def one_line(data: bytes) -> bytes:
+    """An event's JSON without line feeds: one of them would end the client's event.
+
+    Raises:
+        msgspec.DecodeError: It has one and isn't JSON.
+    """
+    return msgspec.json.format(data, indent=-1) if b"\n" in data else data

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from droveway.contracts.relay import Usage
+from droveway.dialects.estimate import BYTES_PER_TOKEN
 from droveway.dialects.events import (
     Begun,
     Counted,
@@ -18,8 +19,6 @@ from droveway.dialects.events import (
     ToolArguments,
     ToolBegun,
 )
-
-_BYTES_PER_TOKEN = 4
 
 
 class Facts:
@@ -61,7 +60,7 @@ class Facts:
         """The provider's usage; without one an estimate from sizes, marked as such."""
         if self.usage is not None:
             return self.usage
-        output = -(-self.content_bytes // _BYTES_PER_TOKEN)
+        output = -(-self.content_bytes // BYTES_PER_TOKEN)
         if self._known is not None:
             output = max(output, self._known.output_tokens)
             return msgspec.structs.replace(self._known, output_tokens=output, estimated=True)

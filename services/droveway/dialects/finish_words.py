@@ -16,6 +16,7 @@ _CHAT_RELATIVES = {
     "max_tokens": "length",
     "max_output_tokens": "length",
     "model_length": "length",
+    "model_context_window_exceeded": "length",
     # The provider gave up in the middle: as after `length`, what there is isn't all.
     "insufficient_system_resource": "length",
     "network_error": "length",

@@ -49,14 +49,6 @@ class Quirk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """`encoding_format: base64` is honoured; else the caller encodes the vectors."""
     lacks: tuple[Need, ...] = ()
     """What it can't do, whatever the model."""
-    usage: Literal["openai", "deepseek", "moonshot", "anthropic"] = "openai"
-    """Whose words it has for cached tokens."""
-    error_shape: Literal["openai", "google", "flat", "minimax", "anthropic"] = "openai"
-    """`{"error": {…}}`; that in a list; no `error` around it; `base_resp` with status 200."""
-    finish_reasons: dict[str, str] = {}
-    """Its own words for those of `events.FINISHES`."""
-    failed_finishes: tuple[str, ...] = ()
-    """Finish reasons that mean that the answer was cut by a fault."""
     source: str
     notes: str = ""
 
@@ -95,11 +87,13 @@ def apply(quirk: Quirk, facts: ModelFacts, fields: Fields) -> tuple[Fields, tupl
     Args:
         quirk: The provider's.
         facts: The model's; `ModelFacts(name="")` changes nothing.
-        fields: Not changed.
+        fields: Not changed; the same ones come back where there is nothing to fit.
 
     Returns:
         The fields in their order, and a sentence for each parameter that lost its effect.
     """
+    if not (quirk.changes or facts.changes):
+        return fields, ()
     fitted = _renamed(_renamed(dict(fields), facts.renamed), quirk.renamed)
     warnings = _drop(fitted, facts.dropped, "model")
     warnings += _drop(fitted, quirk.dropped, "provider")

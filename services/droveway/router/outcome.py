@@ -3,18 +3,34 @@
 from droveway.contracts.errors import Failure, failure
 from droveway.contracts.inference import TriedTarget
 
+_REFUSALS = frozenset({"invalid_request", "unsupported_parameter"})
+
+
+def is_misfit(occurrence: Failure) -> bool:
+    """The target has no words for the request: nothing was sent, and its provider isn't at fault.
+
+    Neither an attempt that counts nor anything to be held against the target.
+    """
+    return occurrence.elsewhere and occurrence.code in _REFUSALS
+
 
 def last_word(failures: list[Failure], tried: list[TriedTarget]) -> Failure:
     """One failure for all attempts.
 
-    1. One attempt: its own failure.
-    2. The last one ended the search (the client's own mistake, the deadline): that failure.
-    3. All were rate limits: 429 with the earliest time at which one would pass.
-    4. All alike: that failure.
-    5. Else `all_targets_failed`, 503.
+    1. No target has words for the request: why the first one hasn't, which names the parameter.
+       Otherwise only those that have count.
+    2. One attempt: its own failure.
+    3. The last one ended the search (the client's own mistake, the deadline): that failure.
+    4. All were rate limits: 429 with the earliest time at which one would pass.
+    5. All alike: that failure.
+    6. Else `all_targets_failed`, 503.
     """
     if not failures:
         return failure("service_unavailable", "No target could be tried in time")
+    misfit = failures[0]
+    failures = [one for one in failures if not is_misfit(one)]
+    if not failures:
+        return misfit
     if len(failures) == 1 or not failures[-1].elsewhere:
         return failures[-1]
     codes = {one.code for one in failures}

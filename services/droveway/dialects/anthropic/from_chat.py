@@ -111,7 +111,8 @@ def from_chat(
 
 def _refuse_needed(request: dict[str, Any]) -> None:
     for name, reason in _NEEDED.items():
-        if is_set(request.get(name)):
+        value = request.get(name)
+        if is_set(value) or isinstance(value, dict):  # an empty object asks for the defaults
             raise Untranslatable(f"{name}: {reason}", name)
     if (choices := request.get("n")) is not None and count_at(choices, "n", least=1) > 1:
         raise Untranslatable("n has to be 1: the model gives one choice per request", "n")

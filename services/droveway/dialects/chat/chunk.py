@@ -12,7 +12,8 @@ from droveway.dialects.usage_shapes import ChatUsage
 MAX_CHOICES = 128
 """As many as a request may ask for; an event that counts further can't be read."""
 _ABSENT = msgspec.Raw()
-_NOTHING = (b"", b"null", b'""', b"[]")
+NOTHING = (b"", b"null", b'""', b"[]")
+_LONGEST_NOTHING = 4
 
 
 class _Content(msgspec.Struct, frozen=True):
@@ -40,8 +41,13 @@ class _Content(msgspec.Struct, frozen=True):
             self.content, self.tool_calls, self.function_call, self.refusal,
             self.reasoning_content, self.reasoning, self.audio,
         ):  # fmt: skip
-            if value is not _ABSENT and (raw := bytes(value)) not in _NOTHING:
-                size += max(1, len(raw) - 2)
+            if value is _ABSENT:
+                continue
+            raw = bytes(value)
+            if (length := len(raw)) > _LONGEST_NOTHING:
+                size += length - 2
+            elif raw not in NOTHING:
+                size += max(1, length - 2)
         return size
 
 
@@ -52,6 +58,8 @@ class Choice(msgspec.Struct, frozen=True):
     delta: _Content | None = None
     message: _Content | None = None
     finish_reason: str | None = None
+    usage: ChatUsage | None = None
+    """Moonshot counts here."""
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -66,7 +74,7 @@ class Chunk(msgspec.Struct, frozen=True):
 
     def is_error(self) -> bool:
         """The provider reports an error in band."""
-        return self.error is not _ABSENT and bytes(self.error) not in _NOTHING
+        return self.error is not _ABSENT and bytes(self.error) not in NOTHING
 
     def text_bytes(self) -> int:
         """Size of the first choice's text where that is all that the chunk says; else 0."""

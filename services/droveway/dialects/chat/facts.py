@@ -14,7 +14,9 @@ class ChatFacts(Facts):
     def read(self, answer: openai_chunk.Chunk) -> bool:
         """Takes in one chunk, or a whole answer; whether it bears content."""
         has_content = False
+        counts = answer.usage
         for choice in answer.choices or ():
+            counts = counts or choice.usage
             index = choice.index or 0
             part = choice.delta or choice.message
             if part is not None and (size := part.size_bytes()):
@@ -27,7 +29,7 @@ class ChatFacts(Facts):
                 has_content = True
             else:
                 self._open.add(index)
-        if answer.usage is not None and (usage := answer.usage.counted()) is not None:
+        if counts is not None and (usage := counts.counted()) is not None:
             self.usage = usage
         if answer.model:
             self.model = answer.model[:MAX_NAME_CHARS]

@@ -8,8 +8,6 @@ import msgspec
 from droveway.contracts.envelope import MALFORMED
 from droveway.contracts.errors import Failure, failure
 
-DIALECT = "openai.chat"
-PATH = "/chat/completions"
 DONE = b"[DONE]"
 
 NEVER_FORWARDED = frozenset(
@@ -39,12 +37,13 @@ class _ErrorBody(msgspec.Struct, frozen=True):
     param: str | None = None
 
 
-class _ErrorEnvelope(msgspec.Struct, frozen=True):
+class _ErrorEnvelope(_ErrorBody, frozen=True):
     error: _ErrorBody | str | None = None
-    message: str | None = None
+    """Absent where the body is the error itself, as SiliconFlow's and older vLLM's."""
 
 
-_errors = msgspec.json.Decoder(_ErrorEnvelope)
+_errors = msgspec.json.Decoder(_ErrorEnvelope | list[_ErrorEnvelope] | str)
+"""A list of one from Google, now and then a string from SiliconFlow."""
 
 
 def choices_asked(body: bytes) -> int:
@@ -113,20 +112,21 @@ def failure_in_band(data: bytes) -> Failure:
 
 
 def error_parts(body: bytes) -> tuple[str, str, str, str | None]:
-    """Message, type, code and param of an error body in OpenAI's shape; empty where absent."""
+    """Message, type, code and param of an error body as OpenAI and its relatives have it.
+
+    Empty where absent.
+    """
     try:
-        envelope = _errors.decode(body)
+        said = _errors.decode(body)
     except MALFORMED:
         return "", "", "", None
-    match envelope.error:
-        case _ErrorBody() as error:
-            code = "" if error.code is None else str(error.code)
-            param = _short(error.param) or None
-            return _short(error.message), _short(error.type), _short(code), param
-        case str() as message:
-            return _short(message), "", "", None
-        case None:
-            return _short(envelope.message), "", "", None
+    if isinstance(said, list):
+        said = said[0] if said else ""
+    error = said if isinstance(said, str) or said.error is None else said.error
+    if isinstance(error, str):
+        return _short(error), "", "", None
+    code = "" if error.code is None else str(error.code)
+    return _short(error.message), _short(error.type), _short(code), _short(error.param) or None
 
 
 def _short(text: str | None) -> str:

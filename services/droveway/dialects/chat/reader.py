@@ -27,6 +27,9 @@ from droveway.dialects.events import (
 class ChatReader:
     """Reads one answer of a provider that speaks OpenAI's chat completions."""
 
+    ended = False
+    """`[DONE]` says so here, and comes to no reader."""
+
     def __init__(self) -> None:
         self._begun = False
         self._response_id = ""

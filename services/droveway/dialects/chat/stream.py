@@ -12,7 +12,7 @@ from droveway.dialects.chat import chunk as openai_chunk
 from droveway.dialects.chat.event_template import EventTemplate, template
 from droveway.dialects.chat.facts import ChatFacts
 from droveway.dialects.chat.passing import failure_in_band, without_usage
-from droveway.dialects.events import MAX_NAME_CHARS, Context, InBandError
+from droveway.dialects.events import MAX_NAME_CHARS, Context, InBandError, one_line
 from droveway.dialects.usage_shapes import chat_usage
 
 _TEMPLATES = 4
@@ -55,8 +55,7 @@ class ChatStream:
             self.facts.content_bytes += len(content)
             events.append(self._template.shown(data, content))
             return True
-        if b"\n" in data:
-            data = msgspec.json.format(data, indent=-1)  # a line feed would end the client's event
+        data = one_line(data)
         chunk = openai_chunk.decode(data)
         if chunk.is_error():
             raise InBandError(failure_in_band(data))
@@ -100,7 +99,7 @@ class ChatStream:
             self._role_again |= said
             events.append(_encode(self._chunk([_role(index)], None)))
             alone = len(chunk.choices or ()) == 1 and not choice.finish_reason
-            if alone and delta is not None and not delta.size_bytes():
+            if alone and delta is not None and not delta.size_bytes() and _is_bare(data):
                 self._role_again = False
                 return  # role without content, or null: the one just added says it better
         if self._role_again:
@@ -144,6 +143,14 @@ class ChatStream:
         if self._include_usage:
             chunk["usage"] = usage
         return chunk
+
+
+def _is_bare(data: bytes) -> bool:
+    """The only choice's delta has nothing beside its role that anybody could miss."""
+    (choice,) = _objects.decode(_fields.decode(data)["choices"])
+    delta = _fields.decode(choice["delta"])
+    delta.pop("role", None)
+    return all(bytes(value) in openai_chunk.NOTHING for value in delta.values())
 
 
 def _without_roles(data: bytes) -> bytes:

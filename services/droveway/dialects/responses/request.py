@@ -120,6 +120,12 @@ def to_chat(request: dict[str, Any], earlier: Sequence[dict[str, Any]]) -> Trans
     """
     told = chat_messages([] if request.get("input") is None else request["input"])
     first = [{"role": "system", "content": text}] if (text := request.get("instructions")) else []
+    if request.get("input") and not told.messages:
+        text = (
+            "`input` has only reasoning items, which go before what they led to: add the message "
+            "or the function_call with its function_call_output, or a new message of the user."
+        )
+        raise Untranslatable(text, "input")
     messages = [*first, *earlier, *told.messages]
     if len(messages) == len(first):
         raise wrong("input", request.get("input"), "a string or an array of at least one item")

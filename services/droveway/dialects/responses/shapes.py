@@ -117,6 +117,17 @@ def error_object(code: str, message: str) -> dict[str, Any]:
     return {"code": known, "message": message}
 
 
+def error_event(error: Mapping[str, Any]) -> dict[str, Any]:
+    """An `error` event's fields, beside its name and number.
+
+    They are there twice: as documented, and within `error` as OpenAI's service sends them. The
+    latter alone makes its SDKs raise an `APIError`.
+    Source: openai-python 1.109 and 3.54, `_streaming.py`.
+    """
+    told = {"param": None, **error}
+    return {**{name: told[name] for name in ("code", "message", "param")}, "error": told}
+
+
 class Numbering:
     """Writes a stream's events, each with its number."""
 

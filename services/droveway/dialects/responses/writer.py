@@ -33,6 +33,7 @@ from droveway.dialects.responses.shapes import (
     LOGPROBS,
     REASONING,
     Numbering,
+    error_event,
     error_object,
     repeated,
     response,
@@ -85,7 +86,9 @@ class ResponsesWriter:
         self._end([])
         return bytes(self._final(usage))
 
-    def failed(self, error_code: str, message: str) -> list[bytes]:
+    def failed(
+        self, error_code: str, message: str, error_type: str = "server_error"
+    ) -> list[bytes]:
         """The events that end a stream which breaks: what was wrong, and what there is."""
         written: list[bytes] = []
         if not self._begun:
@@ -93,10 +96,10 @@ class ResponsesWriter:
         for item in self._items:
             if item.status == "in_progress":
                 item.status = "incomplete"
-        error = error_object(error_code, message)
-        told = self._response("failed", error=error)
+        told = self._response("failed", error=error_object(error_code, message))
         numbers = self._numbers
-        written.append(numbers.event("error", code=error_code, message=message, param=None))
+        error = error_event({"message": message, "type": error_type, "code": error_code})
+        written.append(numbers.event("error", **error))
         return [*written, numbers.event("response.failed", response=told)]
 
     def say_not_stored(self) -> None:
