@@ -4,13 +4,13 @@
 page is stale.
 """
 
-import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
+from docs.generated_file import REPOSITORY, write_or_check
 from docs.struct_tables import rows, table
 from droveway.caller.phases import Phases
 from droveway.caller.settings import CallerSettings
@@ -20,7 +20,7 @@ from droveway.caller.upstream_response import HeadCaps
 from droveway.cli.local_model import LocalModelSettings
 from droveway.cli.nats_config import NatsServerSettings
 from droveway.cli.setup import SetupSettings
-from droveway.contracts import config
+from droveway.contracts import access, config
 from droveway.dialects.chat.caps import ChatCaps
 from droveway.gateway.http_limits import HttpLimits
 from droveway.gateway.json_caps import JsonCaps
@@ -33,7 +33,6 @@ from droveway.runtime.bus import BusSettings
 from droveway.runtime.settings import SHARED, ServiceSettings
 from droveway.simulator.settings import Settings as SimulatorSettings
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 PAGE = "docs/settings.md"
 Kind = type[msgspec.Struct]
 
@@ -77,11 +76,14 @@ FILE: tuple[Kind, ...] = (
     config.Credential,
     config.Timeouts,
     config.Price,
+    config.LongPrice,
     config.Route,
     config.Tier,
     config.RouteTarget,
-    config.Key,
-    config.Limit,
+    access.Tenant,
+    access.Key,
+    access.Limit,
+    access.Budget,
     config.Cors,
     config.Model,
 )
@@ -200,17 +202,7 @@ def _fixed() -> Iterator[str]:
 
 def main(arguments: list[str], root: Path = REPOSITORY) -> int:
     """Writes or checks; the exit code."""
-    parser = argparse.ArgumentParser(description=f"Generates {PAGE}.")
-    parser.add_argument("--check", action="store_true", help="only compare; exit 1 if stale")
-    path = root / PAGE
-    text = page()
-    if not parser.parse_args(arguments).check:
-        path.write_text(text, encoding="utf-8")
-        return 0
-    if path.is_file() and path.read_text(encoding="utf-8") == text:
-        return 0
-    sys.stderr.write(f"{PAGE}: not up to date; run `make generate`\n")
-    return 1
+    return write_or_check(arguments, root, PAGE, page())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
+import contextlib
 import json
+import random
 import time
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -120,3 +123,42 @@ def test_number_of_values_is_capped() -> None:
     assert read_json_object(b'{"a":[1,2,3,4,5,6,7,8,9]}', caps)
     with pytest.raises(BadRequest, match="more than 10 values"):
         read_json_object(b'{"a":[1,2,3,4,5,6,7,8,9,10]}', caps)
+
+
+def test_depth_and_values_are_counted_whether_or_not_the_bytes_already_tell() -> None:
+    dice = random.Random(4)
+    told = set()
+    for _ in range(1_000):
+        tree = {str(number): _tree(dice) for number in range(dice.randrange(5))}
+        levels = _levels(tree)
+        values = sum(len(one) for level in levels for one in level)
+        caps = JsonCaps(max_depth=dice.randint(1, 8), max_values=dice.randint(1, 40))
+        fits = len(levels) <= caps.max_depth and values <= caps.max_values
+        told.add(fits)
+        with contextlib.nullcontext() if fits else pytest.raises(BadRequest):
+            assert read_json_object(msgspec.json.encode(tree), caps) == tree
+    assert told == {True, False}
+
+
+def _tree(dice: random.Random) -> Any:
+    kind = dice.randrange(6)
+    if kind == 0:
+        return [_tree(dice) for _ in range(dice.randrange(5))]
+    if kind == 1:
+        return {str(number): _tree(dice) for number in range(dice.randrange(5))}
+    return dice.choice([0, None, "", "[{", "a,b"])
+
+
+def _levels(tree: Any) -> list[list[Any]]:
+    """All objects and arrays, level by level."""
+    levels = [[tree]]
+    while True:
+        children = [
+            child
+            for one in levels[-1]
+            for child in (one.values() if isinstance(one, dict) else one)
+            if isinstance(child, dict | list)
+        ]
+        if not children:
+            return levels
+        levels.append(children)

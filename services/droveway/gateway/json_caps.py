@@ -1,8 +1,8 @@
 """Is this body a JSON object within our caps? What its fields may be is for `dialects` to say.
 
-Second stop of a request's path, after authentication and before anything is published. What passes
-is decoded once and encoded again for the upstream, so a duplicate key has one reading everywhere.
-Messages never quote the client's content. Pure functions.
+Second stop of a request's path, after authentication and before anything is published. Of what
+passes the top-level fields are encoded again for the upstream, so a duplicate key among them has
+one reading everywhere. Messages never quote the client's content. Pure functions.
 """
 
 import re
@@ -56,7 +56,7 @@ def read_json_object(body: bytes, caps: JsonCaps) -> dict[str, Any]:
     """
     if not body:
         raise BadRequest("The body is empty; send a JSON object.", "invalid_json")
-    _check_counts(body, caps)
+    within_caps = _check_counts(body, caps)
     try:
         decoded = _decode(body)
     except msgspec.DecodeError as error:
@@ -68,7 +68,8 @@ def read_json_object(body: bytes, caps: JsonCaps) -> dict[str, Any]:
         raise _too_deep(caps) from None
     if type(decoded) is not dict:
         raise BadRequest(f"The body must be a JSON object; it is {kind(decoded)}.")
-    _check_shape(decoded, caps)
+    if not within_caps:
+        _check_shape(decoded, caps)
     return decoded
 
 
@@ -89,10 +90,16 @@ def _explain(body: bytes, reason: str) -> str:
     return f"The body is not valid JSON: {reason.removeprefix('JSON is malformed: ')}."
 
 
-def _check_counts(body: bytes, caps: JsonCaps) -> None:
-    """Refuses before decoding what would cost too much; prompts may hold any number of brackets."""
-    if _brackets(body) <= caps.max_brackets and body.count(b",") <= caps.max_values:
-        return
+def _check_counts(body: bytes, caps: JsonCaps) -> bool:
+    """Refuses before decoding what would cost too much; prompts may hold any number of brackets.
+
+    Returns:
+        Whether the counts alone show that a JSON body is within all caps: it has at most as many
+        levels as brackets, and of values one more than commas in each pair of brackets.
+    """
+    brackets, commas = _brackets(body), body.count(b",")
+    if brackets <= caps.max_brackets and commas <= caps.max_values:
+        return brackets <= caps.max_depth and brackets + commas <= caps.max_values
     plain = body.replace(rb"\\", b"").replace(rb"\"", b"")
     if plain.count(b'"') > 4 * caps.max_values + 2:  # a name and a string for each member
         raise _too_many_values(caps)
@@ -101,6 +108,7 @@ def _check_counts(body: bytes, caps: JsonCaps) -> None:
         raise BadRequest(f"The body has more than {caps.max_brackets} objects and arrays.")
     if outside.count(b",") > caps.max_values:
         raise _too_many_values(caps)
+    return False
 
 
 def _brackets(body: bytes) -> int:

@@ -8,11 +8,12 @@ import functools
 
 import msgspec
 
-from droveway.contracts.config import Config, Key, Route
+from droveway.contracts.access import Key
+from droveway.contracts.config import Config, Route
 from droveway.contracts.patterns import best_match
 from droveway.dialects.models import EXACT, MAX_REMEMBERED, ModelTable
 from droveway.gateway.auth import may_use
-from droveway.gateway.refusal import refuse
+from droveway.gateway.refusal import no_such_model
 
 _CREATED_S = 1_767_225_600
 _CREATED_AT = "2026-01-01T00:00:00Z"
@@ -63,8 +64,7 @@ class ModelList:
             Refusal: 404: no route serves it, or the key may not use it.
         """
         if not self.allows(key, name):
-            text = f"The model `{name[:100]}` does not exist or you do not have access to it."
-            raise refuse("model_not_found", text, param="model")
+            raise no_such_model(name)
         return msgspec.json.encode(self._entry(name))
 
     def _entry(self, name: str) -> dict[str, object]:

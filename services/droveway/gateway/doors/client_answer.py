@@ -16,7 +16,7 @@ from droveway.gateway.doors.taking import (
     served_headers,
     take_ready,
     take_whole,
-    usage_headers,
+    whole_headers,
 )
 from droveway.gateway.journal import Journal
 from droveway.gateway.pending import ClientGone
@@ -77,7 +77,7 @@ class ClientAnswer:
         if self._ended:
             return
         headers = answers.error_headers(refusal.failure)
-        self._coder.set_headers([*headers, *answers.window_headers(self._journal.window)])
+        self._coder.set_headers([*headers, *answers.standing_headers(self._journal.standing)])
         self._coder.tried = refusal.tried
         if self._relay is not None:
             self._relay.sender.interrupt(refusal.failure, self._journal.usage)
@@ -177,9 +177,9 @@ class ClientAnswer:
             raise Refusal(late) from None
 
     def _set_headers(self, pending: Frames, terminal: relay.Completed | None = None) -> None:
-        headers = [*answers.window_headers(pending.window), *served_headers(self._journal)]
+        headers = [*answers.standing_headers(pending.standing), *served_headers(self._journal)]
         if terminal is not None:
-            headers += usage_headers(terminal.usage)
+            headers += whole_headers(self._journal)
         self._coder.set_headers(headers)
         self._journal.mark("first_byte")
 

@@ -5,16 +5,15 @@ from typing import Any
 
 import msgspec
 
-from droveway.contracts.config import Key
-from droveway.contracts.errors import failure
+from droveway.contracts.access import Key
 from droveway.dialects.anthropic import checks as anthropic_checks
 from droveway.dialects.estimate import prompt_tokens
-from droveway.dialects.untranslatable import Untranslatable
+from droveway.gateway.doors.answering import answer_own
 from droveway.gateway.doors.exchange import Exchange
 from droveway.gateway.doors.held import HeldBytes
 from droveway.gateway.journal import Journal
-from droveway.gateway.json_caps import BadRequest, JsonCaps, read_json_object
-from droveway.gateway.refusal import Refusal, refuse
+from droveway.gateway.json_caps import JsonCaps, read_json_object
+from droveway.gateway.refusal import no_such_model, refusing
 
 _ESTIMATED = (b"x-droveway-estimated", b"true")
 
@@ -39,19 +38,13 @@ class CountTokens:
             request = self._read(await exchange.body(share.grow))
             model: str = request["model"]
             if not self._allows(key, model):
-                text = f"The model `{model[:100]}` does not exist or you do not have access to it."
-                raise refuse("model_not_found", text, param="model")
+                raise no_such_model(model)
             journal.model = model
             answer = msgspec.json.encode({"input_tokens": prompt_tokens(request)})
-        journal.finish(200)
-        await exchange.answer(200, answer, [_ESTIMATED])
+        await answer_own(exchange, journal, answer, [_ESTIMATED])
 
     def _read(self, body: bytes) -> dict[str, Any]:
-        try:
+        with refusing():
             request = read_json_object(body, self._caps)
             anthropic_checks.check(request, counting=True)
-        except BadRequest as error:
-            raise Refusal(failure(error.code, str(error), param=error.param)) from None
-        except Untranslatable as error:
-            raise refuse(error.code, error.message, param=error.param) from None
-        return request
+            return request

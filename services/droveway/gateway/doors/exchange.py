@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from droveway.contracts.inference import Window
+from droveway.contracts.inference import Standing
 from droveway.gateway import answers
 from droveway.gateway.answers import Headers
 from droveway.gateway.auth import RawHeaders
@@ -26,6 +26,9 @@ class Exchange:
         self.method: str = scope["method"]
         self.query: bytes = scope["query_string"]
         self.raw_headers: RawHeaders = scope["headers"]
+        client = scope.get("client")
+        self.peer: str = client[0] if client else ""
+        """The address at the other end of the connection."""
         self.extra: Headers = []
         """Headers of every answer: CORS."""
         self.face: Face = OPENAI
@@ -101,11 +104,11 @@ class Exchange:
         await self.start(status, [])
         await self.write(b"", last=True)
 
-    async def refuse(self, refusal: Refusal, window: Window | None) -> None:
+    async def refuse(self, refusal: Refusal, standing: Standing | None) -> None:
         """Sends an error as the whole answer."""
         face, occurrence = self.face, refusal.failure
         body = face.error_body(occurrence, refusal.tried, self.request_id)
-        headers = [*answers.error_headers(occurrence), *face.window_headers(window)]
+        headers = [*answers.error_headers(occurrence), *face.standing_headers(standing)]
         await self.answer(face.status(occurrence), body, headers)
 
     async def in_band(self, refusal: Refusal) -> None:

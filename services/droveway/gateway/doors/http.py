@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from droveway.contracts.config import Key
+from droveway.contracts.access import Key
 from droveway.gateway.adapted import Frames
-from droveway.gateway.doors.answering import answer_stream, answer_whole
+from droveway.gateway.doors.answering import Amend, answer_stream, answer_whole
+from droveway.gateway.doors.compat import amendment
 from droveway.gateway.doors.exchange import Exchange
 from droveway.gateway.doors.inference import Inference
 from droveway.gateway.journal import Journal
@@ -19,11 +20,16 @@ class HttpDoor:
     """Takes requests in HTTP's form; one instance per gateway."""
 
     def __init__(
-        self, inference: Inference, tasks: asyncio.TaskGroup, first_comment_s: float
+        self,
+        inference: Inference,
+        tasks: asyncio.TaskGroup,
+        first_comment_s: float,
+        compat: str = "",
     ) -> None:
         self._inference = inference
         self._tasks = tasks
         self._first_comment_s = first_comment_s
+        self._compat = compat
 
     def endpoint(self, operation: Operation) -> Endpoint:
         """What serves an operation's path."""
@@ -45,8 +51,10 @@ class HttpDoor:
         exchange.check_json()
         options = self._inference.options(exchange.raw_headers)
 
+        amend = amendment(self._compat, operation)
+
         async def answer(frames: Frames) -> None:
-            await self._answer(frames, options.deadline, exchange, journal)
+            await self._answer(frames, options.deadline, exchange, journal, amend)
 
         with self._inference.held.share() as share:
             body = await exchange.body(share.grow)
@@ -54,14 +62,15 @@ class HttpDoor:
             await self._inference.serve(operation, body, options, journal, key, answer)
 
     async def _answer(
-        self, frames: Frames, deadline: Deadline, exchange: Exchange, journal: Journal
-    ) -> None:
+        self, frames: Frames, deadline: Deadline, exchange: Exchange, journal: Journal,
+        amend: Amend | None,
+    ) -> None:  # fmt: skip
         watch = self._tasks.create_task(_watch(exchange, frames))
         try:
             if journal.stream:
                 await answer_stream(frames, self._first_comment_s, exchange, journal)
             else:
-                await answer_whole(frames, deadline, exchange, journal)
+                await answer_whole(frames, deadline, exchange, journal, amend)
         finally:
             watch.cancel()
 

@@ -11,11 +11,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from droveway.contracts import relay
-from droveway.contracts.config import Key
-from droveway.contracts.errors import failure
+from droveway.contracts.access import Key
 from droveway.contracts.inference import Body, InferenceRequested
 from droveway.dialects.capability import needs_of
-from droveway.dialects.untranslatable import Untranslatable
+from droveway.dialects.estimate import body_tokens
 from droveway.gateway.adaptation import Adaptation
 from droveway.gateway.adapted import Frames
 from droveway.gateway.adapters import Adapters
@@ -23,11 +22,11 @@ from droveway.gateway.auth import RawHeaders
 from droveway.gateway.doors.held import HeldBytes
 from droveway.gateway.idempotency import Idempotency
 from droveway.gateway.journal import Journal
-from droveway.gateway.json_caps import BadRequest, JsonCaps, read_json_object
+from droveway.gateway.json_caps import JsonCaps, read_json_object
 from droveway.gateway.live_routers import LiveRouters
 from droveway.gateway.operations import Asked, Operation
 from droveway.gateway.pending import AskFailed, Pending
-from droveway.gateway.refusal import Refusal, refuse
+from droveway.gateway.refusal import Refusal, no_such_model, refuse, refusing
 from droveway.gateway.settings import GatewaySettings
 from droveway.otel.context import format_traceparent
 from droveway.runtime.bus import Bus
@@ -138,19 +137,14 @@ class Inference:
     def _checked(
         self, operation: Operation, body: bytes, journal: Journal, key: Key
     ) -> tuple[dict[str, Any], Asked]:
-        try:
+        with refusing():
             request = read_json_object(body, self._caps)
             journal.stream = request.get("stream") is True
             asked = operation.read(request)
-            journal.stream = asked.stream
-        except BadRequest as error:
-            raise Refusal(failure(error.code, str(error), param=error.param)) from None
-        except Untranslatable as error:
-            raise refuse(error.code, error.message, param=error.param) from None
+        journal.stream = asked.stream
         model: str = request["model"]
         if not self._allows(key, model):
-            text = f"The model `{model[:100]}` does not exist or you do not have access to it."
-            raise refuse("model_not_found", text, param="model")
+            raise no_such_model(model)
         journal.model = model
         return request, asked
 
@@ -159,10 +153,8 @@ class Inference:
     ) -> Adaptation | None:
         if not operation.adapted:
             return None
-        try:
+        with refusing():
             return await self._adapters.adapt(operation, request, key)
-        except Untranslatable as error:
-            raise refuse(error.code, error.message, param=error.param) from None
 
     def _message(
         self, operation: Operation, asked: Asked, body: bytes, options: Options, journal: Journal,
@@ -183,7 +175,7 @@ class Inference:
             include_usage=asked.include_usage,
             body=self._carried(body),
             needs=asked.needs,
-            input_estimate_tokens=len(body) // 4,
+            input_estimate_tokens=body_tokens(body),
             max_output_tokens=asked.max_output_tokens,
             remaining_ms=0,  # set at each publication
             first_token_ms=int(options.first_token_s * 1000),
@@ -212,7 +204,7 @@ class Inference:
             journal.accepted = pending.accepted
             if pending.accepted:
                 journal.mark("accepted", pending.accepted_s)
-            journal.window = pending.window
+            journal.standing = pending.standing
             pending.close()
 
 

@@ -9,7 +9,7 @@ import logging
 from typing import NamedTuple
 
 from droveway.contracts import client
-from droveway.contracts.config import Key
+from droveway.contracts.access import Key
 from droveway.contracts.envelope import new_request_id
 from droveway.contracts.errors import failure
 from droveway.gateway.auth import Authenticator, RawHeaders

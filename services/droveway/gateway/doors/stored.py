@@ -1,6 +1,7 @@
 """`/v1/responses/{id}`: responses that were kept, read again and forgotten."""
 
-from droveway.contracts.config import Key
+from droveway.contracts.access import Key
+from droveway.gateway.doors.answering import answer_own
 from droveway.gateway.doors.exchange import Exchange
 from droveway.gateway.doors.responses_views import (
     deleted_body,
@@ -28,9 +29,9 @@ class StoredDoor:
         if exchange.method == "DELETE":
             if not await self._stored.delete(key, response_id):
                 raise _missing(response_id)
-            await _answer(exchange, journal, deleted_body(response_id))
+            await answer_own(exchange, journal, deleted_body(response_id))
             return
-        await _answer(exchange, journal, response_body(await self._kept(response_id, key)))
+        await answer_own(exchange, journal, response_body(await self._kept(response_id, key)))
 
     async def items(self, response_id: str, exchange: Exchange, journal: Journal, key: Key) -> None:
         """`GET` of what a response was asked with.
@@ -40,7 +41,7 @@ class StoredDoor:
         """
         page = read_page(exchange.query)
         kept = await self._kept(response_id, key)
-        await _answer(exchange, journal, input_items_body(kept, page))
+        await answer_own(exchange, journal, input_items_body(kept, page))
 
     async def _kept(self, response_id: str, key: Key) -> Record:
         kept = await self._stored.get(key, response_id)
@@ -51,8 +52,3 @@ class StoredDoor:
 
 def _missing(response_id: str) -> Refusal:
     return refuse("not_found", f"Response with id '{response_id[:64]}' not found.")
-
-
-async def _answer(exchange: Exchange, journal: Journal, body: bytes) -> None:
-    journal.finish(200)
-    await exchange.answer(200, body, [])

@@ -77,9 +77,12 @@ def served_headers(journal: Journal) -> Headers:
     return headers
 
 
-def usage_headers(usage: relay.Usage) -> Headers:
-    """What is known of tokens when an answer that isn't streamed goes out."""
-    return [(b"x-droveway-cached-tokens", b"%d" % usage.cache_read_tokens)]
+def whole_headers(journal: Journal) -> Headers:
+    """What is known besides when an answer that isn't streamed goes out: its time, its tokens."""
+    return [
+        (b"x-droveway-duration-ms", b"%d" % (journal.elapsed_us() // 1000)),
+        (b"x-droveway-cached-tokens", b"%d" % journal.usage.cache_read_tokens),
+    ]
 
 
 def _header_value(text: str) -> bytes:
