@@ -73,11 +73,42 @@ CHANNELS: tuple[Channel, ...] = (
         ("router_inbox",),
     ),
     Channel(
+        "standing",
+        f"{PREFIX}.standing.{{partition}}",
+        "An operator, or a gateway for one, asks where a key stands.",
+        ("standing.asked.v1",),
+        ("gateway_inbox", "operator_inbox"),
+    ),
+    Channel(
+        "settlement",
+        f"{PREFIX}.settlement.{{partition}}",
+        "What became of what was reserved.",
+        ("lease.renewed.v1", "attempt.settled.v1", "request.released.v1"),
+    ),
+    Channel(
+        "limits",
+        f"{PREFIX}.limits.{{partition}}",
+        "The limiter's log, kept in the JetStream stream LIMITS; one batch of operations each.",
+        ("limits.batch",),
+    ),
+    Channel(
+        "owner",
+        f"{PREFIX}.owner.{{partition}}",
+        "The owner of the partition says that it lives.",
+        ("owner.alive.v1",),
+    ),
+    Channel(
         "dispatch",
         f"{PREFIX}.dispatch.{{pool}}",
         "A router has one upstream attempt made; its frames go to the door.",
         ("call.routed.v1",),
         ("router_inbox", "gateway_inbox"),
+    ),
+    Channel(
+        "health",
+        f"{PREFIX}.health.{{pool}}",
+        "Which credentials a caller was told to spare, each second and at once when that changes.",
+        ("pool.health.v1",),
     ),
     Channel(
         "gateway_control",
@@ -104,12 +135,31 @@ CHANNELS: tuple[Channel, ...] = (
         ("attempt.recorded.v1", "request.recorded.v1"),
     ),
     Channel(
+        "gateway_audit",
+        f"{PREFIX}.audit.gateway",
+        "Who changed what through the administration, kept in the JetStream stream AUDIT; JSON.",
+        (),
+    ),
+    Channel(
+        "operator_audit",
+        f"{PREFIX}.audit.operator",
+        "Who changed what from the command line, kept beside the former.",
+        (),
+    ),
+    Channel(
+        "limiter_events",
+        f"{PREFIX}.events.limiter",
+        "What may interest whoever listens: a budget that is nearly used up; JSON.",
+        (),
+    ),
+    Channel(
         "gateway_inbox",
         "_INBOX.gateway.{instance}.{token}",
         "What a door hears of its request: news of its router, then the frames of a caller.",
         (
             *("inference.accepted.v1", "inference.waiting.v1", "inference.refused.v1"),
             *("inference.held.v1", "attempt.running.v1", "attempt.failed.v1"),
+            "standing.reported.v1",
             *_FRAMES,
         ),
     ),
@@ -139,7 +189,7 @@ CHANNELS: tuple[Channel, ...] = (
     Channel(
         "operator_inbox",
         "_INBOX.operator.{token}",
-        "Who runs, as NATS tools read it (ADR-32).",
-        ("discovery.pong", "discovery.info", "discovery.stats"),
+        "Who runs, as NATS tools read it (ADR-32); where a key stands.",
+        ("discovery.pong", "discovery.info", "discovery.stats", "standing.reported.v1"),
     ),
 )

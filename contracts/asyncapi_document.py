@@ -13,7 +13,13 @@ import msgspec
 
 from asyncapi_channels import CHANNELS, REQUEST_BODY, Channel
 from droveway.contracts import discovery
-from droveway.contracts.jetstream import USAGE, USAGE_CONSUMER, usage_stream
+from droveway.contracts.jetstream import (
+    AUDIT,
+    USAGE,
+    USAGE_CONSUMER,
+    audit_stream,
+    usage_stream,
+)
 from droveway.contracts.permissions import USERS, User, tenant_user
 
 Messages = Mapping[str, type[msgspec.Struct]]
@@ -25,7 +31,11 @@ Services' messages are msgpack; bytes are base64 in the schemas, and plain bytes
 `contracts/README.md` tells it in order.
 """
 _PULLED = f"$JS.API.CONSUMER.MSG.NEXT.{USAGE}.{USAGE_CONSUMER}"
-_READ = f"$JS.API.DIRECT.GET.{USAGE}"
+_KEPT = (
+    (usage_stream(0, 1), (_PULLED, f"$JS.API.DIRECT.GET.{USAGE}")),
+    (audit_stream(0, 1), (f"$JS.API.DIRECT.GET.{AUDIT}",)),
+)
+"""Streams, and how what they keep is read."""
 _DISCOVERY: Messages = {
     "discovery.pong": discovery.Pong,
     "discovery.info": discovery.Info,
@@ -141,7 +151,7 @@ def _operations() -> Iterator[tuple[str, dict[str, Any]]]:
                 if group:
                     made["bindings"] = {"nats": {"queue": group, "bindingVersion": "0.1.0"}}
                 yield f"{user.name}_receives_{channel.name}", made
-            elif _allowed(user.publish, channel):
+            if _allowed(user.publish, channel):
                 yield f"{user.name}_sends_{channel.name}", _operation("send", channel)
 
 
@@ -152,7 +162,7 @@ def _allowed(patterns: Iterable[str], channel: Channel) -> bool:
 def _heard_in(user: User, channel: Channel) -> str | None:
     """The queue group in which a user hears a channel, empty for none; None: it doesn't hear it.
 
-    Besides subscriptions there is the stream, out of which rows are read.
+    Besides subscriptions there are streams, out of which rows and audit events are read.
     """
     for one in user.subscribe:
         pattern, _, group = one.partition(" ")
@@ -160,9 +170,10 @@ def _heard_in(user: User, channel: Channel) -> str | None:
             return group
     if _allowed([one.partition(" ")[0] for one in user.subscribe], channel):
         return ""
-    kept: list[str] = usage_stream(0, 1)["subjects"]
-    reads = {_PULLED, _READ}.intersection(user.publish)
-    return "" if reads and _allowed(kept, channel) else None
+    for kept, ways in _KEPT:
+        if set(ways).intersection(user.publish) and _allowed(kept["subjects"], channel):
+            return ""
+    return None
 
 
 def _operation(action: str, channel: Channel) -> dict[str, Any]:

@@ -15,12 +15,16 @@ from typing import Any
 import msgspec
 
 import asyncapi_document
+from droveway.contracts import limits
 from droveway.contracts.config import Config
 from droveway.contracts.errors import CATALOGUE
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SCHEMAS = "contracts/schemas"
-FAMILIES = ("client", "inference", "admission", "dispatch", "relay", "usage")
+FAMILIES = (
+    "client", "inference", "admission", "dispatch", "health", "settlement", "relay", "usage",
+    "limits",
+)  # fmt: skip
 """Modules with messages, in the order in which a request meets them."""
 
 
@@ -33,6 +37,8 @@ def messages() -> Iterator[tuple[str, type[msgspec.Struct]]]:
                 continue
             config = value.__struct_config__
             if value.__module__ != module.__name__ or config.tag is None:
+                continue
+            if value in limits.Op.__args__:  # they travel inside of a batch
                 continue
             short = "." not in str(config.tag)
             yield f"{family}.{value.__name__.lower()}" if short else str(config.tag), value

@@ -88,10 +88,11 @@ def test_the_simulator_lists_models_with_prices() -> None:
     assert set(provider.models) == set(provider.prices)
 
 
-def test_the_first_key_has_the_limit_of_the_environment() -> None:
-    def limits(**environment: str) -> list[tuple[int, float]]:
-        key = configuration(environment, KEY, 8090).keys[0]
-        return [(limit.requests, limit.window_s) for limit in key.limits]
+def test_keys_have_the_limit_of_the_environment() -> None:
+    def limits(**environment: str) -> list[tuple[int | None, float]]:
+        config = configuration(environment, KEY, 8090)
+        assert not config.keys[0].limits
+        return [(limit.requests, limit.window_s) for limit in config.default_limits]
 
     assert limits() == [(1000, 60.0)]
     assert limits(API_REQUEST_LIMIT="5", API_REQUEST_INTERVAL="1.5") == [(5, 1.5)]

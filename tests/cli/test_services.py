@@ -54,8 +54,9 @@ async def test_every_service_of_a_system_answers(nats: NatsServer, tmp_path: Pat
     assert names == [f"droveway-{service}" for service in expected]
     assert len({one.id for one in found}) == len(found)
     kinds = {one.name: sorted(each.name for each in one.endpoints) for one in found}
-    assert kinds["droveway-limiter"] == ["admission"]
-    assert kinds["droveway-router"] == ["control", "direct", "inference"]
+    heard = {"admission", "owner", "settlement", "standing"}
+    assert heard <= set(kinds["droveway-limiter"])
+    assert kinds["droveway-router"] == ["control", "direct", "health", "inference"]
     assert kinds["droveway-caller"] == ["control", "dispatch"]
     assert {"control", "request"} <= set(kinds["droveway-gateway"])
 

@@ -4,13 +4,24 @@ from typing import Any
 
 import msgspec
 
-from droveway.contracts import admission, client, dispatch, inference, relay, usage
+from droveway.contracts import (
+    admission,
+    client,
+    dispatch,
+    health,
+    inference,
+    limits,
+    relay,
+    settlement,
+    usage,
+)
 from droveway.contracts.errors import Failure
 
 REQUEST = "req_01kb3c9q0h0000000000000000"
 RELAY = bytes(range(16))
 ATTEMPT = bytes(range(16, 32))
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+LIMITER = "limiter-0123456789ab"
 GATEWAY, ROUTER, CALLER = "gateway-0123456789ab", "router-0123456789ab", "caller-0123456789ab"
 OTHER_ROUTER = "router-abcdefghjkmn"
 NS = 1_790_000_000_000_000_000
@@ -38,6 +49,23 @@ _ASKED = admission.AdmissionRequested(
     request_id=REQUEST, router=ROUTER, key_id="k1", tenant="acme", model="gpt-5",
     remaining_ms=60_000,
 )  # fmt: skip
+_PLACE = admission.Place(provider="openai", credential="main", model="gpt-5")
+_STANDING = {"requests": WINDOW, "tokens": WINDOW, "input_tokens": WINDOW, "output_tokens": WINDOW}
+_SETTLED = settlement.Settled(
+    request_id=REQUEST, attempt_id=ATTEMPT, caller=CALLER, provider="openai", credential="main",
+    model="gpt-5", usage=USAGE, committed=True,
+)  # fmt: skip
+_ADMIT = limits.Admit(
+    1_790_000_000_000, REQUEST, ROUTER, 1, 1, "k1", "acme",
+    (limits.Charge("k:k1|requests|60000", 1),), ("k:k1|concurrency",), 10, 100, 1_000_000,
+    ("k:k1", "t:acme"), 1_790_000_010_000, "gpt-5", 1, "openai/main",
+)  # fmt: skip
+_OPS = (
+    _ADMIT,
+    limits.Pass(REQUEST, OTHER_ROUTER, 2),
+    limits.Settle(1_790_000_001_000, REQUEST, ATTEMPT, 10, 20, 225_000, True, False, "openai/main"),
+    limits.Spend(7, (limits.Spent(ATTEMPT, ("k:k1", "t:acme"), 225_000, 1_790_000_002_000),)),
+)
 _ROUTED = dispatch.CallRouted(
     attempt_id=ATTEMPT, attempt=1, request_id=REQUEST, relay_id=RELAY, router=ROUTER, door=GATEWAY,
     answer_to=f"_INBOX.gateway.{GATEWAY}.0a1b", traceparent=TRACE, tenant="acme", key_id="k1",
@@ -81,12 +109,20 @@ SHORT: tuple[msgspec.Struct, ...] = (
     admission.Admitted(request_id=REQUEST),
     admission.Denied(request_id=REQUEST, failure=SHORT_FAILURE),
     admission.Held(request_id=REQUEST, router=OTHER_ROUTER, ask=1),
+    admission.StandingAsked(key_id="k1", tenant="acme"),
+    admission.StandingReported(key_id="k1", owner=LIMITER),
+    settlement.Renewed(caller=CALLER, leases=(settlement.Lease(REQUEST),)),
+    _SETTLED,
+    settlement.Released(request_id=REQUEST, router=ROUTER),
+    limits.Batch(LIMITER, 1, 1_790_000_000_000),
+    limits.Alive(owner=LIMITER, sequence=7),
     _ROUTED,
     dispatch.Started(attempt_id=ATTEMPT, caller=CALLER),
     dispatch.Busy(attempt_id=ATTEMPT, caller=CALLER, in_flight=100),
     dispatch.AttemptFailed(attempt_id=ATTEMPT, caller=CALLER, failure=SHORT_FAILURE),
     dispatch.Committed(attempt_id=ATTEMPT, caller=CALLER),
     dispatch.Running(attempt_id=ATTEMPT, attempt=1, caller=CALLER),
+    health.PoolHealth(caller=CALLER),
     relay.Chunk(0, (b'{"a":1}',)),
     relay.Completed(1, relay.Usage()),
     relay.Interrupted(1, SHORT_FAILURE),
@@ -124,24 +160,55 @@ FULL: tuple[msgspec.Struct, ...] = (
         attempts_left=2, ask=3, instead_of=OTHER_ROUTER, api_version="2026-10-21",
         api_features="context-1m-2025-08-07",
     ),
-    inference.Accepted(request_id=REQUEST, router=ROUTER, requests=WINDOW),
+    inference.Accepted(request_id=REQUEST, router=ROUTER, **_STANDING),
     inference.Waiting(request_id=REQUEST, router=ROUTER, attempt=2),
     inference.Refused(
-        request_id=REQUEST, router=ROUTER, failure=FAILURE, tried=(TRIED,), requests=WINDOW
+        request_id=REQUEST, router=ROUTER, failure=FAILURE, tried=(TRIED,), **_STANDING
     ),
     _change(
-        _ASKED, input_tokens=10, max_output_tokens=100, ask=3, instead_of=OTHER_ROUTER
+        _ASKED, input_tokens=10, max_output_tokens=100, ask=3, instead_of=OTHER_ROUTER,
+        places=(_PLACE,), attempt=2,
     ),
-    admission.Admitted(request_id=REQUEST, start_in_ms=5, requests=WINDOW),
-    admission.Denied(request_id=REQUEST, failure=FAILURE, requests=WINDOW),
+    admission.Admitted(
+        request_id=REQUEST, start_in_ms=5, place=1, lease_ms=10_000, **_STANDING
+    ),
+    admission.Denied(request_id=REQUEST, failure=FAILURE, **_STANDING),
+    admission.StandingReported(
+        key_id="k1", owner=LIMITER,
+        limits=(
+            admission.LimitStanding(
+                scope="key", kind="requests", model="gpt-5*", limit=60, used=1,
+                window_ms=60_000, reset_ms=59_000,
+            ),
+        ),
+        budgets=(
+            admission.BudgetStanding(
+                scope="tenant", period="month", limit_nano=10**12, spent_nano=10**9,
+                reserved_nano=10**6, resets_ms=86_400_000,
+            ),
+        ),
+    ),
+    limits.Batch(LIMITER, 2, 1_790_000_000_000, _OPS),
+    limits.Alive(owner=LIMITER, sequence=8, leaving=True),
     _change(
         _ROUTED, attempt=2, include_usage=True, body=PULLED, received_ns=NS, admitted_ns=NS + 1,
         routed_ns=NS + 2, api_version="2026-10-21", api_features="context-1m-2025-08-07",
+        lease_ms=10_000,
     ),
     dispatch.AttemptFailed(
         attempt_id=ATTEMPT, caller=CALLER, failure=FAILURE, status=504, request_sent=True
     ),
     dispatch.Running(attempt_id=ATTEMPT, attempt=2, caller=CALLER, committed=True),
+    health.PoolHealth(
+        caller=CALLER,
+        credentials=(
+            health.CredentialHealth(
+                provider="openai", credential="main", cooldown_ms=2_000, why=health.RATE_LIMITED,
+                remaining_requests=0, remaining_tokens=1_000, requests_reset_ms=2_000,
+                tokens_reset_ms=60_000,
+            ),
+        ),
+    ),
     relay.Chunk(7, (b'{"a":1}', b'{"b":2}'), ORIGIN, 1),
     relay.Completed(8, USAGE, "stop", b'{"a":1}', ORIGIN, 1),
     relay.Interrupted(8, FAILURE, USAGE, 1),
@@ -181,8 +248,14 @@ DECODERS: dict[str, "msgspec.msgpack.Decoder[Any]"] = {
     "inference.request": inference.request_decoder,
     "admission.request": admission.request_decoder,
     "admission.decision": admission.decision_decoder,
+    "admission.standing": admission.standing_decoder,
+    "admission.reported": admission.reported_decoder,
+    "settlement.settlement": settlement.settlement_decoder,
+    "limits.batch": limits.batch_decoder,
+    "limits.alive": limits.alive_decoder,
     "dispatch.call": dispatch.call_decoder,
     "dispatch.news": dispatch.news_decoder,
+    "health.digest": health.health_decoder,
     "relay.news": relay.news_decoder,
     "relay.frame": relay.frame_decoder,
     "relay.control": relay.control_decoder,

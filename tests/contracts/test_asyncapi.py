@@ -95,7 +95,6 @@ def test_work_that_replicas_share_is_heard_in_their_group() -> None:
     assert groups == {
         "gateway_receives_request": "gateway",
         "router_receives_inference": "router",
-        "limiter_receives_admission": "limiter",
         "caller_receives_dispatch": "caller",
     }
 

@@ -12,6 +12,7 @@ from droveway.contracts.errors import CATALOGUE, ErrorCode, Failure, failure, st
 SERVICES = Path(__file__).parents[2] / "services"
 TYPES = {
     "invalid_request_error", "server_error", "rate_limit_error", "timeout_error", "conflict_error",
+    "permission_error", "insufficient_quota",
 }  # fmt: skip
 CODE = re.compile(r"[a-z][a-z0-9_]{2,63}")
 
@@ -61,9 +62,10 @@ def test_a_code_is_complete(entry: ErrorCode) -> None:
 @pytest.mark.parametrize("entry", CATALOGUE.values(), ids=CATALOGUE)
 def test_a_codes_status_and_type_agree(entry: ErrorCode) -> None:
     expected = {
-        429: {"rate_limit_error"}, 504: {"timeout_error"}, 500: {"server_error"},
+        429: {"rate_limit_error", "insufficient_quota"}, 504: {"timeout_error"},
+        500: {"server_error"},
         501: {"invalid_request_error"}, 502: {"server_error"}, 503: {"server_error"},
-        409: {"conflict_error"},
+        409: {"conflict_error"}, 412: {"conflict_error"}, 403: {"permission_error"},
     }.get(entry.status, {"invalid_request_error"})  # fmt: skip
     assert entry.type in expected
 

@@ -3,12 +3,15 @@
 import pytest
 
 from droveway.contracts import client, permissions
-from droveway.contracts.admission import admission_subject
+from droveway.contracts.admission import admission_subject, standing_subject
 from droveway.contracts.dispatch import dispatch_subject
 from droveway.contracts.envelope import inbox, new_instance
+from droveway.contracts.health import health_subject
 from droveway.contracts.inference import INTERACTIVE, inference_subject
+from droveway.contracts.limits import limits_subject, owner_subject
 from droveway.contracts.permissions import USERS, User
 from droveway.contracts.relay import control_subject
+from droveway.contracts.settlement import settlement_subject
 from droveway.contracts.usage import usage_subject
 
 BY_NAME = {user.name: user for user in USERS}
@@ -80,7 +83,6 @@ def test_a_user_can_send_to_itself(user: User) -> None:
 SHARED = {
     client.request_subject("k1", "chat-completions"): "gateway",
     inference_subject(INTERACTIVE): "router",
-    admission_subject(0): "limiter",
     dispatch_subject("default"): "caller",
 }
 
@@ -101,11 +103,43 @@ def test_nothing_but_shared_work_names_a_queue_group() -> None:
     assert len(named) == len(SHARED)
 
 
+HEARD_BY_EACH_LIMITER = {
+    "questions": ("router", admission_subject(0)),
+    "settlements": ("caller", settlement_subject(0)),
+    "what a router gives up": ("router", settlement_subject(0)),
+    "operators' questions": ("operator", standing_subject(0)),
+    "the log": ("limiter", limits_subject(0)),
+    "its owner": ("limiter", owner_subject(0)),
+    "rows": ("caller", usage_subject("acme")),
+}
+
+
+@pytest.mark.parametrize(
+    ("sender", "subject"), HEARD_BY_EACH_LIMITER.values(), ids=HEARD_BY_EACH_LIMITER
+)
+def test_what_a_standby_must_know_is_heard_by_each_limiter_and_nobody_else(
+    sender: str, subject: str
+) -> None:
+    assert may(BY_NAME[sender].publish, subject)
+    listeners = {user.name for user in USERS if may(user.subscribe, subject)}
+    assert listeners == {"limiter"}
+    plain = [one for one in BY_NAME["limiter"].subscribe if may((one,), subject)]
+    assert [one for one in plain if " " in one] == []
+
+
+def test_nobody_but_limiters_writes_the_limits_log() -> None:
+    for subject in (limits_subject(0), owner_subject(0), "$KV.limits.0.head"):
+        assert {user.name for user in USERS if may(user.publish, subject)} == {"limiter"}
+
+
 HOPS = {
     "the door asks a router": ("gateway", inference_subject(INTERACTIVE), "router"),
     "the router answers the door": ("router", reply("gateway"), "gateway"),
     "the router asks the limiter": ("router", admission_subject(0), "limiter"),
     "the limiter answers the router": ("limiter", reply("router"), "router"),
+    "the caller settles": ("caller", settlement_subject(0), "limiter"),
+    "the door asks where a key stands": ("gateway", standing_subject(0), "limiter"),
+    "the limiter answers the door": ("limiter", reply("gateway"), "gateway"),
     "the router dispatches": ("router", dispatch_subject("default"), "caller"),
     "the caller answers the router": ("caller", reply("router"), "router"),
     "the caller relays to the door": ("caller", reply("gateway"), "gateway"),
@@ -113,6 +147,8 @@ HOPS = {
     "the door cancels at the router": ("gateway", control("router"), "router"),
     "the router steers the caller": ("router", control("caller"), "caller"),
     "the caller beats to the door": ("caller", control("gateway"), "gateway"),
+    "the caller tells routers of its credentials": ("caller", health_subject("default"), "router"),
+    "the caller tells callers of its credentials": ("caller", health_subject("default"), "caller"),
     "the door sends a body": ("gateway", reply("caller"), "caller"),
 }
 
@@ -124,8 +160,14 @@ def test_a_hop_is_allowed_at_both_ends(sender: str, subject: str, receiver: str)
 
 
 FORBIDDEN = {
-    "the limiter speaks to a door": ("limiter", reply("gateway")),
+    "the limiter steers a door": ("limiter", control("gateway")),
+    "the limiter writes rows": ("limiter", usage_subject("acme")),
+    "the limiter changes a key": ("limiter", "$KV.access.key.k1"),
+    "the limiter sets a price": ("limiter", "$KV.prices.openai"),
+    "the limiter purges its log": ("limiter", "$JS.API.STREAM.PURGE.LIMITS"),
+    "the router appends to the limits' log": ("router", limits_subject(0)),
     "the limiter dispatches": ("limiter", dispatch_subject("default")),
+    "the router benches a credential": ("router", health_subject("default")),
     "the router writes rows": ("router", usage_subject("acme")),
     "the door dispatches": ("gateway", dispatch_subject("default")),
     "the door decides": ("gateway", reply("router")),

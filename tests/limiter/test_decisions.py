@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from droveway.contracts.access import Key, Limit
 from droveway.contracts.admission import AdmissionRequested, Admitted, Denied, Held
-from droveway.contracts.config import Config, Key, Limit, Provider, Route, RouteTarget, Tier
-from droveway.limiter.decisions import Decisions
+from droveway.contracts.config import Config, Provider, Route, RouteTarget, Tier
+from droveway.limiter.book import Book
+from droveway.limiter.decisions import Decisions, DecisionSettings
 
-NOW_S = 5_000.0
+NOW_MS = 1_790_000_000_000
 
 
 def _config(**limits: tuple[tuple[int, float], ...]) -> Config:
@@ -27,13 +29,13 @@ def _config(**limits: tuple[tuple[int, float], ...]) -> Config:
 
 
 def _decisions(remembered: int = 100, **limits: Any) -> Decisions:
-    decisions = Decisions(remembered)
+    decisions = Decisions(Book(), DecisionSettings(remembered_holds=remembered))
     decisions.configure(_config(**limits))
     return decisions
 
 
 def _ask(
-    decisions: Decisions, number: int, key: str = "a", now_s: float = NOW_S, **hold: Any
+    decisions: Decisions, number: int, key: str = "a", now_ms: int = NOW_MS, **hold: Any
 ) -> Any:
     question = AdmissionRequested(
         request_id=f"req_{number}",
@@ -43,7 +45,8 @@ def _ask(
         remaining_ms=1000,
         **{"router": "router-a", **hold},
     )
-    return decisions.decide(question, now_s)
+    decision, _ = decisions.decide(question, now_ms)
+    return decision
 
 
 def test_a_repeated_question_counts_once() -> None:
@@ -59,8 +62,9 @@ def test_a_denied_question_is_asked_anew() -> None:
     _ask(decisions, 1)
     denied = _ask(decisions, 2)
     assert isinstance(denied, Denied)
-    wait_s = (denied.failure.retry_after_ms or 0) / 1000
-    assert isinstance(_ask(decisions, 2, now_s=NOW_S + wait_s), Admitted)
+    wait_ms = denied.failure.retry_after_ms or 0
+    assert isinstance(_ask(decisions, 2, now_ms=NOW_MS + wait_ms - 1), Denied)
+    assert isinstance(_ask(decisions, 2, now_ms=NOW_MS + wait_ms), Admitted)
 
 
 def test_what_one_limit_denies_no_other_counts() -> None:
@@ -71,7 +75,7 @@ def test_what_one_limit_denies_no_other_counts() -> None:
         assert isinstance(denied, Denied)
         assert denied.requests is not None
         assert denied.requests.window_ms == 1_000
-    passed = [_ask(decisions, 100 + n, now_s=NOW_S + 2 * (n + 1)) for n in range(5)]
+    passed = [_ask(decisions, 100 + n, now_ms=NOW_MS + 2_000 * (n + 1)) for n in range(5)]
     assert [isinstance(one, Admitted) for one in passed] == [True, True, True, True, False]
 
 
@@ -87,7 +91,7 @@ def test_a_denial_says_limit_model_and_wait() -> None:
     _ask(decisions, 1)
     failure = _ask(decisions, 2).failure
     assert failure.code == "rate_limit_exceeded"
-    assert failure.message.startswith("Rate limit exceeded for model m: 1 requests per 60 s.")
+    assert failure.message.startswith("Rate limit exceeded for model m: 1 requests per 60 s ")
     assert f"{failure.retry_after_ms / 1000:.3f} seconds" in failure.message
 
 
@@ -122,7 +126,9 @@ def test_two_limits_of_one_length_stay_apart_over_reloads() -> None:
         decisions.configure(_config(a=((4, 60.0), (6, 60.0))))
     passed = [isinstance(_ask(decisions, number), Admitted) for number in range(6)]
     assert passed == [True] * 4 + [False] * 2
-    later = [isinstance(_ask(decisions, 10 + n, now_s=NOW_S + 62), Admitted) for n in range(6)]
+    later = [
+        isinstance(_ask(decisions, 10 + n, now_ms=NOW_MS + 62_000), Admitted) for n in range(6)
+    ]
     assert later == passed
 
 

@@ -118,11 +118,20 @@ async def eventually(
         await asyncio.sleep(every_s)
 
 
-async def rows_of(nats: NatsServer, request_id: str, within_s: float = 3.0) -> Trail:
-    """The rows of one request, once all are stored."""
-    trail = await read_trail(nats.settings("operator"), request_id, within_s)
-    assert trail.complete, trail
-    return trail
+async def rows_of(
+    nats: NatsServer, request_id: str, within_s: float = 5.0, *, attempts: int = 0
+) -> Trail:
+    """The rows of one request, once all are stored.
+
+    A request that was cancelled may not know of its attempts: then `attempts` says how many.
+    """
+    until_s = time.monotonic() + within_s
+    while True:
+        trail = await read_trail(nats.settings("operator"), request_id, within_s)
+        assert trail.complete, trail
+        if len(trail.attempts) >= attempts:
+            return trail
+        assert time.monotonic() < until_s, trail
 
 
 def entries(stack: Stack) -> list[Entry]:

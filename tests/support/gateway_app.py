@@ -59,6 +59,7 @@ async def gateway_client(nats: NatsServer, config: Config) -> AsyncIterator[http
             instance=bus.instance,
         )
         gateway = Gateway(Authenticator(failed_logins_per_s=100), ledgers)
+        gateway.auth.configure(config)
         gateway.configure(config)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         stored = StoredResponses(bus, 512 * 1024)

@@ -11,6 +11,7 @@ from pathlib import Path
 from droveway.cli import nats_server, ports
 from droveway.cli.nats_config import NatsServerSettings
 from droveway.runtime.bus import Bus, BusSettings
+from tests.support.steady_port import steady_port
 
 START_LIMIT_S = 10
 
@@ -19,7 +20,7 @@ class PlainNats:
     """One server on a free port; `config` is added to its configuration."""
 
     def __init__(self, folder: Path, config: str = "", *, jetstream: bool = True) -> None:
-        self.port = ports.free()
+        self.port = steady_port()
         self.url = f"nats://127.0.0.1:{self.port}"
         self.settings = BusSettings(servers=(self.url,))
         self._folder = folder

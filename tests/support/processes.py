@@ -45,6 +45,14 @@ class ServiceProcess:
         """SIGCONT."""
         self._process.send_signal(signal.SIGCONT)
 
+    def signal(self, number: int) -> None:
+        """Any other signal."""
+        self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """Blocks until it has ended; its exit code."""
+        return self._process.wait(READY_WITHIN_S)
+
     async def value(self, metric: str) -> float:
         """A metric's value now; -1 while it isn't there."""
         try:

@@ -31,6 +31,8 @@ from tests.support.simulator import quick_settings
 
 READY_WITHIN_S = 10
 PROVIDER_KEY = "sk-provider-canary-7f3a"
+UNSPARED = {"DROVEWAY_CALLER_MAX_COOLDOWN_S": "0"}
+"""For tests of single refusals: a 429 or 401 doesn't keep what follows from its provider."""
 
 _SERVICES: dict[str, tuple[Any, Callable[..., Coroutine[Any, Any, None]]]] = {
     "limiter": (LimiterSettings, limiter.run),

@@ -10,17 +10,16 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from droveway.contracts.access import Admin, Count, Key, Limit, Name, Strict, Tenant
 from droveway.contracts.envelope import Id
 
 Positive = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 """Seconds, up to a day: an infinite time-out is none."""
-Count = Annotated[int, msgspec.Meta(ge=1)]
-Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 ApiVersion = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9.-]{0,64}$(?!\n)")]
+Usd = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
+"""US dollars per million tokens."""
 Dialect = Literal["openai", "anthropic"]
 Thinking = Literal["unknown", "never", "budget", "adaptive", "either", "effort", "always"]
-NatsUser = Annotated[str, msgspec.Meta(pattern=r"^(U[A-Z2-7]{55})?$(?!\n)")]
 
 PROVIDER_KINDS: Mapping[str, Dialect] = MappingProxyType(
     {
@@ -44,19 +43,17 @@ PROVIDER_KINDS: Mapping[str, Dialect] = MappingProxyType(
 """Kinds of providers, each with the dialect that it speaks; `dialects.quirks` has the rest."""
 
 
-class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A misspelt field is refused with its path, never ignored."""
-
-
-class Credential(_Strict, frozen=True, kw_only=True):
+class Credential(Strict, frozen=True, kw_only=True):
     """One key of one provider."""
 
     id: Id = "main"
     api_key: str = ""
     """`${NAME}` (environment of the caller) or `file:/path`; empty for a provider without keys."""
+    limits: tuple[Limit, ...] = ()
+    """What the provider grants this key; each attempt counts."""
 
 
-class Timeouts(_Strict, frozen=True, kw_only=True):
+class Timeouts(Strict, frozen=True, kw_only=True):
     """Phases of an upstream call, in seconds."""
 
     connect_s: Positive = 3.0
@@ -68,15 +65,39 @@ class Timeouts(_Strict, frozen=True, kw_only=True):
     total_s: Positive = 600.0
 
 
-class Price(_Strict, frozen=True, kw_only=True):
+class LongPrice(Strict, frozen=True, kw_only=True):
+    """US dollars per million tokens of a request with a long input, all of its tokens."""
+
+    above_input_tokens: Count
+    """For requests with more input than this."""
+    input: Usd
+    output: Usd
+    cached_input: Usd | None = None
+    """Read from a cache; left out: as `input`."""
+    cache_write: Usd | None = None
+    """Written to a cache for five minutes; left out: as `input`."""
+    cache_write_1h: Usd | None = None
+    """Written to a cache for an hour; left out: as `cache_write`."""
+
+
+class Price(Strict, frozen=True, kw_only=True):
     """US dollars per million tokens; overrides the built-in price list."""
 
-    input: Annotated[float, msgspec.Meta(ge=0)]
-    output: Annotated[float, msgspec.Meta(ge=0)]
-    cached_input: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    input: Usd
+    output: Usd
+    cached_input: Usd | None = None
+    """Read from a cache; left out: as `input`."""
+    cache_write: Usd | None = None
+    """Written to a cache for five minutes; left out: as `input`."""
+    cache_write_1h: Usd | None = None
+    """Written to a cache for an hour; left out: as `cache_write`."""
+    batch: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.5
+    """What a batch costs of the same."""
+    long: tuple[LongPrice, ...] = ()
+    """Prices of requests with a long input, from the shortest on."""
 
 
-class Provider(_Strict, frozen=True, kw_only=True):
+class Provider(Strict, frozen=True, kw_only=True):
     """An upstream API."""
 
     id: Id
@@ -102,7 +123,8 @@ class Provider(_Strict, frozen=True, kw_only=True):
     max_keepalive: Count = 20
     allow_http: bool = False
     """Plain http to a host that isn't loopback."""
-    prices: dict[str, Price] = {}
+    prices: dict[Name, Price] = msgspec.field(default_factory=dict)
+    """By model; a name that ends with `*` means all that begin so, the longest that fits holds."""
 
     @property
     def kind_or_default(self) -> str:
@@ -110,7 +132,7 @@ class Provider(_Strict, frozen=True, kw_only=True):
         return self.kind or self.dialect
 
 
-class RouteTarget(_Strict, frozen=True, kw_only=True):
+class RouteTarget(Strict, frozen=True, kw_only=True):
     """One place where a route's requests can go."""
 
     provider: Id
@@ -120,44 +142,20 @@ class RouteTarget(_Strict, frozen=True, kw_only=True):
     weight: Count = 1
 
 
-class Tier(_Strict, frozen=True, kw_only=True):
+class Tier(Strict, frozen=True, kw_only=True):
     """Targets of equal priority, chosen by weight; the next tier is for when all of them failed."""
 
     targets: Annotated[tuple[RouteTarget, ...], msgspec.Meta(min_length=1)]
 
 
-class Route(_Strict, frozen=True, kw_only=True):
+class Route(Strict, frozen=True, kw_only=True):
     """What serves a model name; a name that ends with `*` serves all that begin so."""
 
     model: Name
     tiers: Annotated[tuple[Tier, ...], msgspec.Meta(min_length=1)]
 
 
-class Limit(_Strict, frozen=True, kw_only=True):
-    """Never more than `requests` in any interval of `window_s`."""
-
-    requests: Count
-    window_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 60.0
-
-
-class Key(_Strict, frozen=True, kw_only=True):
-    """One client key; `droveway keys new` prints an entry."""
-
-    id: Id
-    sha256: Sha256
-    """Of the whole key as the client sends it."""
-    tenant: Id = "default"
-    state: Literal["active", "not_activated", "disabled"] = "active"
-    expires: str = ""
-    """A date-time with zone (RFC 3339); empty: never."""
-    models: tuple[Name, ...] = ("*",)
-    """Names that it may use; one that ends with `*` allows all that begin so."""
-    limits: tuple[Limit, ...] = ()
-    nats_user: NatsUser = ""
-    """Public NKey (`U…`) of the key's NATS user, for requests over the bus; empty: HTTP only."""
-
-
-class Cors(_Strict, frozen=True, kw_only=True):
+class Cors(Strict, frozen=True, kw_only=True):
     """Which web pages may call the gateway; by default none."""
 
     origins: tuple[str, ...] = ()
@@ -165,7 +163,7 @@ class Cors(_Strict, frozen=True, kw_only=True):
     max_age_s: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 600
 
 
-class Model(_Strict, frozen=True, kw_only=True):
+class Model(Strict, frozen=True, kw_only=True):
     """Corrects the built-in table of models, or adds to it; what is left out stays as it is.
 
     A false ability makes requests that need it go to other targets, or be refused.
@@ -210,16 +208,28 @@ class Model(_Strict, frozen=True, kw_only=True):
     embedding_dimensions: Count | None = None
 
 
-class Config(_Strict, frozen=True, kw_only=True):
+class Config(Strict, frozen=True, kw_only=True):
     """The whole file."""
 
     version: Literal[1] = 1
     providers: Annotated[tuple[Provider, ...], msgspec.Meta(min_length=1)]
     routes: Annotated[tuple[Route, ...], msgspec.Meta(min_length=1)]
     keys: tuple[Key, ...] = ()
+    tenants: tuple[Tenant, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    """Over all tenants together: of a model, say."""
+    default_limits: tuple[Limit, ...] = ()
+    """Of each key that has none of its own."""
+    admins: tuple[Admin, ...] = ()
+    """Who may use the administration's HTTP API; without one it isn't there."""
     cors: Cors = Cors()
     models: tuple[Model, ...] = ()
     """Corrections of and additions to the built-in table of models."""
-    aliases: dict[Name, Name] = {}
+    aliases: dict[Name, Name] = msgspec.field(default_factory=dict)
     """Other names for models: from, which may end with `*`, to; a name to itself keeps a spelling
     that the built-in aliases would correct."""
+    price_book: Literal["real", "seeds"] = "real"
+    """`real`: what the makers ask, by kind of token; `seeds`: one price for input and output alike,
+    as older dashboards count it."""
+    default_price: Price = Price(input=8.0, output=8.0)
+    """Of a model that no price is known for."""

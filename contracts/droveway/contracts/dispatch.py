@@ -55,6 +55,8 @@ class CallRouted(msgspec.Struct, frozen=True, kw_only=True, tag="call.routed.v1"
     body: Body
     remaining_ms: Millis
     first_token_ms: Millis
+    lease_ms: Millis = 0
+    """As in `Admitted`: the caller renews and settles what is reserved. 0: nothing is."""
     received_ns: UnixNs = 0
     admitted_ns: UnixNs = 0
     routed_ns: UnixNs = 0

@@ -27,7 +27,10 @@ class ErrorCode(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """One occurrence of an error, as services hand it on. Never carries a secret or an address."""
+    """One occurrence of an error, as services hand it on.
+
+    Never carries a secret, nor an address but the client's own.
+    """
 
     code: str
     message: str = ""
@@ -60,7 +63,7 @@ _ENTRIES = (
     ),
     ErrorCode(
         code="key_disabled", status=401, type=_BAD,
-        message="This API key has been disabled or revoked",
+        message="This API key is invalid or has been revoked",
         cause="The operator disabled the key.",
         fix="Ask the operator for a new key.",
     ),
@@ -69,6 +72,55 @@ _ENTRIES = (
         message="This API key has expired",
         cause="The key's expiry date has passed.",
         fix="Ask the operator for a new key.",
+    ),
+    ErrorCode(
+        code="tenant_disabled", status=401, type=_BAD,
+        message="The account that this API key belongs to has been disabled",
+        cause="The key's tenant has the state `disabled`.",
+        fix="Ask the operator.",
+    ),
+    ErrorCode(
+        code="address_not_allowed", status=403, type="permission_error",
+        message="This API key may not be used from this address",
+        cause="The key's `addresses` don't hold the client's; over NATS no address is known.",
+        fix="Use the key from an address on its list, or have the list extended; behind proxies "
+        "the operator sets `trusted_proxies`.",
+    ),
+    ErrorCode(
+        code="insufficient_role", status=403, type="permission_error",
+        message="The admin key's role doesn't allow this",
+        cause="The administration's operation needs a higher role: viewer, operator, admin.",
+        fix="Use an admin key of that role.",
+    ),
+    ErrorCode(
+        code="already_exists", status=409, type="conflict_error",
+        message="There is an entry of that id, or with that hash, already",
+        cause="Ids and hashes of keys and ids of tenants are unique.",
+        fix="Choose another id, or change the entry that is there.",
+    ),
+    ErrorCode(
+        code="read_only_entry", status=409, type="conflict_error",
+        message="This entry stands in the operator's file and can only be changed there",
+        cause="Entries of the configuration file aren't changed by the administration.",
+        fix="Edit the file; it is adopted within a second.",
+    ),
+    ErrorCode(
+        code="revision_changed", status=412, type="conflict_error",
+        message="The entry has changed since it was read",
+        cause="`If-Match` doesn't name the present revision: somebody else was faster.",
+        fix="Read the entry again, then change it with the new `etag`.",
+    ),
+    ErrorCode(
+        code="revision_required", status=428, type=_BAD,
+        message="Send `If-Match` with the entry's etag, or `If-Match: *` to overwrite",
+        cause="A change must say which revision it is meant for.",
+        fix="Read the entry and send its `etag` as `If-Match`.",
+    ),
+    ErrorCode(
+        code="audit_unavailable", status=503, type=_SERVER, retry=True,
+        message="The change can't be recorded at the moment, so it was not made",
+        cause="The stream AUDIT is full, missing or doesn't answer.",
+        fix="Try again; operators look at JetStream's storage.",
     ),
     ErrorCode(
         code="conflicting_credentials", status=400, type=_BAD,
@@ -207,6 +259,18 @@ _ENTRIES = (
         message="Rate limit exceeded",
         cause="The key's limit on requests is used up for now.",
         fix="Wait as Retry-After says; a retry at that time passes.",
+    ),
+    ErrorCode(
+        code="request_exceeds_limit", status=429, type="rate_limit_error",
+        message="The request is larger than a limit as a whole, so it never fits",
+        cause="Its input and `max_tokens` together are more than a limit on tokens allows at once.",
+        fix="Lower `max_tokens` or shorten the input; or have the limit raised.",
+    ),
+    ErrorCode(
+        code="insufficient_quota", status=429, type="insufficient_quota",
+        message="You exceeded your current quota, please check your plan and billing details",
+        cause="A budget of the key or its tenant is used up, or what is left can't pay for this.",
+        fix="Wait for the budget's next period, or have it raised; `droveway budgets show` tells.",
     ),
     ErrorCode(
         code="connection_limit", status=503, type=_SERVER, retry=True,

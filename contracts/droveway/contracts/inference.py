@@ -99,7 +99,7 @@ class InferenceRequested(
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a client stands in its tightest request limit."""
+    """Where a client stands in one limit."""
 
     limit: int
     remaining: int
@@ -107,14 +107,31 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     window_ms: Millis
 
 
-class Accepted(
-    msgspec.Struct, frozen=True, kw_only=True, tag="inference.accepted.v1", tag_field="t"
-):
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a client stands in its tightest limit of each kind; None where it has no such limit."""
+
+    requests: Window | None = None
+    tokens: Window | None = None
+    """Input and output together."""
+    input_tokens: Window | None = None
+    output_tokens: Window | None = None
+
+
+def standing_of(news: Standing) -> dict[str, Window | None]:
+    """The windows of one message, to be handed on in another."""
+    return {
+        "requests": news.requests,
+        "tokens": news.tokens,
+        "input_tokens": news.input_tokens,
+        "output_tokens": news.output_tokens,
+    }
+
+
+class Accepted(Standing, frozen=True, kw_only=True, tag="inference.accepted.v1", tag_field="t"):
     """This router owns the request until commit; cancel goes to its control subject."""
 
     request_id: Id
     router: Id
-    requests: Window | None = None
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True, tag="inference.waiting.v1", tag_field="t"):
@@ -147,14 +164,13 @@ class TriedTarget(msgspec.Struct, frozen=True, kw_only=True):
     duration_ms: Millis = 0
 
 
-class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="inference.refused.v1", tag_field="t"):
+class Refused(Standing, frozen=True, kw_only=True, tag="inference.refused.v1", tag_field="t"):
     """The router's last word: no attempt will commit."""
 
     request_id: Id
     router: Id
     failure: Failure
     tried: tuple[TriedTarget, ...] = ()
-    requests: Window | None = None
 
 
 request_decoder = msgspec.msgpack.Decoder(InferenceRequested)

@@ -19,6 +19,16 @@ IDEMPOTENCY = "idempotency"
 """The KV bucket of `Idempotency-Key` rows: outcome and fingerprint, never content."""
 RESPONSES = "responses"
 """The KV bucket of stored responses: the only place where content of clients is kept."""
+LIMITS = "LIMITS"
+"""The limiter's log, one subject per partition."""
+SNAPSHOTS = "limits"
+"""The KV bucket of the limiter's state as of a sequence of its log."""
+ACCESS = "access"
+"""The KV bucket of tenants and keys that the administration writes; hashes, never a key."""
+PRICES = "prices"
+"""The KV bucket of the price book."""
+AUDIT = "AUDIT"
+"""Who changed what, when, from what to what: kept for a year."""
 MAX_RESPONSE_BYTES = 700 * 1024
 """A stored response; read back in base64 it still fits one message of 1 MiB."""
 
@@ -100,5 +110,71 @@ def responses_bucket(max_bytes: int, ttl_s: int, replicas: int) -> dict[str, Any
         "allow_direct": False,
         "allow_rollup_hdrs": False,
         "deny_delete": False,
+        "deny_purge": True,
+    }
+
+
+def limits_stream(max_bytes: int, replicas: int) -> dict[str, Any]:
+    """The newest decisions; snapshots stand for older ones, so the oldest are dropped.
+
+    Without an age: a log that expired while nobody asked would lose its last sequence, which is
+    what the owner's next append names.
+    """
+    return {
+        "name": LIMITS,
+        "subjects": [f"{PREFIX}.limits.*"],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "old",
+        "max_msgs_per_subject": 200_000,
+        "max_age": 0,
+        "max_bytes": max_bytes,
+        "num_replicas": replicas,
+        "duplicate_window": 120 * _SECOND_NS,
+        "allow_direct": True,
+        "deny_delete": True,
+        "deny_purge": True,
+    }
+
+
+def audit_stream(max_bytes: int, replicas: int) -> dict[str, Any]:
+    """Audit events of a year; when full, changes are refused rather than left unrecorded."""
+    return {
+        "name": AUDIT,
+        "subjects": [f"{PREFIX}.audit.*"],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "max_age": 365 * _DAY_S * _SECOND_NS,
+        "max_bytes": max_bytes,
+        "max_msg_size": 256 * 1024,
+        "num_replicas": replicas,
+        "duplicate_window": 120 * _SECOND_NS,
+        "allow_direct": True,
+        "deny_delete": True,
+        "deny_purge": True,
+    }
+
+
+def values_bucket(bucket: str, max_bytes: int, replicas: int) -> dict[str, Any]:
+    """The stream behind a KV bucket whose newest values count: access, prices, snapshots.
+
+    What marks a deletion may have an end: else each name that was ever used would be kept.
+    """
+    return {
+        "name": f"KV_{bucket}",
+        "subjects": [f"$KV.{bucket}.>"],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "max_msgs_per_subject": 1,
+        "max_age": 0,
+        "max_bytes": max_bytes,
+        "max_msg_size": 1024 * 1024,
+        "num_replicas": replicas,
+        "allow_direct": True,
+        "allow_msg_ttl": True,
+        "allow_rollup_hdrs": False,
+        "deny_delete": True,
         "deny_purge": True,
     }

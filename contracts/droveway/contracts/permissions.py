@@ -10,7 +10,17 @@ import msgspec
 from droveway.contracts import discovery
 from droveway.contracts.client import inbox_prefix
 from droveway.contracts.envelope import PREFIX
-from droveway.contracts.jetstream import IDEMPOTENCY, RESPONSES, USAGE, USAGE_CONSUMER
+from droveway.contracts.jetstream import (
+    ACCESS,
+    AUDIT,
+    IDEMPOTENCY,
+    LIMITS,
+    PRICES,
+    RESPONSES,
+    SNAPSHOTS,
+    USAGE,
+    USAGE_CONSUMER,
+)
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +53,16 @@ def _heard(service: str) -> tuple[str, ...]:
     return (*_inboxes(service), *discovery.heard(service))
 
 
+def _read(stream: str) -> str:
+    """Any message of a stream, by number or subject."""
+    return f"$JS.API.DIRECT.GET.{stream}"
+
+
+def _bucket(name: str) -> str:
+    """Where a bucket's values are written, and heard as they change."""
+    return f"$KV.{name}.>"
+
+
 _ACKS = (
     f"$JS.ACK.{USAGE}.{USAGE_CONSUMER}.>",
     f"$JS.ACK.*.*.{USAGE}.{USAGE_CONSUMER}.>",
@@ -60,39 +80,55 @@ USERS: tuple[User, ...] = (
             f"$KV.{RESPONSES}.>",
             f"$JS.API.STREAM.MSG.GET.KV_{RESPONSES}",
             f"$JS.API.STREAM.MSG.DELETE.KV_{RESPONSES}",
+            *_v1("standing.*", "audit.gateway"),
+            _bucket(ACCESS),
+            *map(_read, (f"KV_{ACCESS}", AUDIT)),
         ),
         subscribe=(
             _shared("request.*.*", "gateway"),
             *_v1("control.gateway.*", "control.t.*.*"),
+            _bucket(ACCESS),
             *_heard("gateway"),
         ),
     ),
     User(
         name="router",
         publish=(
-            *_v1("admission.*", "dispatch.*", "control.caller.*"),
+            *_v1("admission.*", "settlement.*", "dispatch.*", "control.caller.*"),
             *_inboxes("router", "gateway", "operator"),
         ),
         subscribe=(
             _shared("inference.*", "router"),
-            *_v1("direct.*.*", "control.router.*"),
+            *_v1("direct.*.*", "control.router.*", "health.*"),
             *_heard("router"),
         ),
     ),
     User(
         name="limiter",
-        publish=_inboxes("limiter", "router", "operator"),
-        subscribe=(_shared("admission.*", "limiter"), *_heard("limiter")),
+        publish=(
+            *_v1("limits.*", "owner.*", "events.limiter"),
+            _bucket(SNAPSHOTS),
+            *map(_read, (LIMITS, USAGE, f"KV_{SNAPSHOTS}", f"KV_{ACCESS}", f"KV_{PRICES}")),
+            f"$JS.API.STREAM.INFO.{LIMITS}",
+            *_inboxes("limiter", "router", "gateway", "operator"),
+        ),
+        subscribe=(
+            # Each replica hears all: a standby knows what its owner left unanswered.
+            *_v1("admission.*", "settlement.*", "standing.*", "limits.*", "owner.*", "usage.*"),
+            *map(_bucket, (ACCESS, PRICES)),
+            *_heard("limiter"),
+        ),
     ),
     User(
         name="caller",
         publish=(
-            *_v1("control.gateway.*", "control.router.*", "usage.*"),
+            *_v1("control.gateway.*", "control.router.*", "settlement.*", "usage.*", "health.*"),
             *_inboxes("caller", "gateway", "router", "operator"),
         ),
         subscribe=(
             _shared("dispatch.*", "caller"),
-            *_v1("control.caller.*"),
+            # Each caller spares what another one of its pool was told to spare.
+            *_v1("control.caller.*", "health.*"),
             *_heard("caller"),
         ),
     ),
@@ -101,6 +137,8 @@ USERS: tuple[User, ...] = (
         publish=(
             f"$JS.API.CONSUMER.MSG.NEXT.{USAGE}.{USAGE_CONSUMER}",
             *_ACKS,
+            _bucket(PRICES),
+            _read(f"KV_{PRICES}"),
             *_inboxes("metrics", "operator"),
         ),
         subscribe=_heard("metrics"),
@@ -112,8 +150,14 @@ USERS: tuple[User, ...] = (
     ),
     User(
         name="operator",
-        publish=(f"$JS.API.DIRECT.GET.{USAGE}", *discovery.asked(), *_inboxes("operator")),
-        subscribe=_inboxes("operator"),
+        publish=(
+            *map(_read, (USAGE, AUDIT, f"KV_{ACCESS}", f"KV_{PRICES}")),
+            _bucket(ACCESS),
+            *_v1("standing.*", "audit.operator"),
+            *discovery.asked(),
+            *_inboxes("operator"),
+        ),
+        subscribe=(*_inboxes("operator"), *_v1("events.*")),
     ),
 )
 """Services, the set-up job, and whoever reads traces from the command line."""

@@ -10,17 +10,8 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from droveway.cli.local_model import LOCAL
-from droveway.contracts.config import (
-    Config,
-    Credential,
-    Key,
-    Limit,
-    Price,
-    Provider,
-    Route,
-    RouteTarget,
-    Tier,
-)
+from droveway.contracts.access import Key, Limit
+from droveway.contracts.config import Config, Credential, Price, Provider, Route, RouteTarget, Tier
 from droveway.dialects.quirks import QUIRKS
 from droveway.runtime.api_key import hash_key, parse_key
 from droveway.runtime.errors import SettingsError
@@ -109,10 +100,10 @@ def configuration(
             Key(
                 id=parse_key(client_key).id,
                 sha256=hash_key(client_key),
-                limits=(_limit(environment),),
                 nats_user=nats_user,
             ),
         ),
+        default_limits=(_limit(environment),),
     )
 
 

@@ -39,6 +39,17 @@ class SetupSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Stored responses; when full, new ones are answered with a warning and not kept."""
     responses_ttl_s: Annotated[int, msgspec.Meta(ge=60)] = 24 * 3600
     """How long a response is kept."""
+    limits_max_bytes: Count = 128 * _MIB
+    """The limiter's newest decisions; when full the oldest go, for which a snapshot stands."""
+    snapshots_max_bytes: Count = 128 * _MIB
+    """The limiter's state, two of them while one is written; when full none is written, and the
+    next start reads more of the log."""
+    access_max_bytes: Count = 64 * _MIB
+    """Tenants and keys; when full changes are refused."""
+    prices_max_bytes: Count = 32 * _MIB
+    """The price book; when full the one before stays in force."""
+    audit_max_bytes: Count = 128 * _MIB
+    """Audit events of a year; when full changes are refused."""
     max_ack_pending: Count = 5_000
     """Rows that the ledger may have in hand; then delivery waits for it."""
 
@@ -96,22 +107,34 @@ async def apply(bus: Bus, wanted: SetupSettings, *, dry_run: bool) -> list[Chang
     Raises:
         JetStreamRefused: For example more bytes than the server may store.
     """
-    usage = jetstream.usage_stream(wanted.usage_max_bytes, wanted.replicas)
-    bucket = jetstream.idempotency_bucket(wanted.idempotency_max_bytes, wanted.replicas)
-    responses = jetstream.responses_bucket(
-        wanted.responses_max_bytes, wanted.responses_ttl_s, wanted.replicas
-    )
     consumer = jetstream.usage_consumer(wanted.max_ack_pending)
+    (usage, *others) = _streams(wanted)
     return [
-        await _stream(bus, f"stream {jetstream.USAGE}", usage, dry_run=dry_run),
+        await _stream(bus, usage, dry_run=dry_run),
         await _consumer(bus, consumer, dry_run=dry_run),
-        await _stream(bus, f"bucket {jetstream.IDEMPOTENCY}", bucket, dry_run=dry_run),
-        await _stream(bus, f"bucket {jetstream.RESPONSES}", responses, dry_run=dry_run),
+        *[await _stream(bus, other, dry_run=dry_run) for other in others],
     ]
 
 
-async def _stream(bus: Bus, label: str, wanted: dict[str, Any], *, dry_run: bool) -> Change:
+def _streams(own: SetupSettings) -> tuple[dict[str, Any], ...]:
+    """All streams, those behind buckets among them; USAGE first."""
+    copies = own.replicas
+    return (
+        jetstream.usage_stream(own.usage_max_bytes, copies),
+        jetstream.idempotency_bucket(own.idempotency_max_bytes, copies),
+        jetstream.responses_bucket(own.responses_max_bytes, own.responses_ttl_s, copies),
+        jetstream.limits_stream(own.limits_max_bytes, copies),
+        jetstream.values_bucket(jetstream.SNAPSHOTS, own.snapshots_max_bytes, copies),
+        jetstream.values_bucket(jetstream.ACCESS, own.access_max_bytes, copies),
+        jetstream.values_bucket(jetstream.PRICES, own.prices_max_bytes, copies),
+        jetstream.audit_stream(own.audit_max_bytes, copies),
+    )
+
+
+async def _stream(bus: Bus, wanted: dict[str, Any], *, dry_run: bool) -> Change:
     name = wanted["name"]
+    bucket = name.removeprefix("KV_")
+    label = f"stream {name}" if bucket == name else f"bucket {bucket}"
     present = await _config(bus, f"STREAM.INFO.{name}", _NO_STREAM)
     change = compare(label, present, wanted)
     if not dry_run and change.action == "created":

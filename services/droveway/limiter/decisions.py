@@ -1,13 +1,61 @@
-"""All limits of a key at once, all or nothing; and which router holds a request."""
+"""All limits of a request at once, all or nothing; and which router holds it.
 
-from collections import OrderedDict
+Each decision is applied to the book at once, and said only when the log has its operations.
+"""
+
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from droveway.contracts.admission import AdmissionRequested, Admitted, Decision, Denied, Held
+import msgspec
+
+from droveway.contracts.admission import (
+    AdmissionRequested,
+    Admitted,
+    Decision,
+    Denied,
+    Held,
+    StandingAsked,
+    StandingReported,
+)
 from droveway.contracts.config import Config
-from droveway.contracts.errors import failure
-from droveway.contracts.inference import Window
-from droveway.limiter.window import SlidingWindow, Standing
+from droveway.contracts.limits import Admit, Op, Pass
+from droveway.contracts.prices import ProviderPrices
+from droveway.contracts.settlement import Released, Renewed, Settled
+from droveway.contracts.usage import AttemptRecorded
+from droveway.limiter.book import REMEMBERED_HOLDS, Book
+from droveway.limiter.denials import Full, Reason, Unready, told
+from droveway.limiter.leases import Leases
+from droveway.limiter.places import Fitter, known_model
+from droveway.limiter.plan import ClientPlan, Plans
+from droveway.limiter.reservations import Hold
+from droveway.limiter.settling import Crossed, Settling
+from droveway.limiter.standing import (
+    NO_WINDOWS,
+    Windows,
+    budget_standings,
+    limit_standings,
+    windows,
+)
+
+_NOTHING: tuple[Op, ...] = ()
+
+
+class DecisionSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator may turn of it."""
+
+    owner: str = "limiter"
+    """The name in reports."""
+    remembered_holds: int = REMEMBERED_HOLDS
+    """Closed holds beyond it are forgotten, the oldest first; so many open ones at once are the
+    most that are admitted."""
+    lease_ms: int = 10_000
+    """What isn't renewed for so long is settled by what is known."""
+    unknown_output_tokens: int = 4_096
+    """Reserved for an answer without a bound until enough answers of its model are known."""
+    busy_retry_ms: int = 1_000
+    """When to ask again where too many run at the same time."""
+    expired_per_call: int = 1_000
+    """Leases that are settled at once."""
 
 
 class DecisionStatistics(NamedTuple):
@@ -21,67 +69,103 @@ class DecisionStatistics(NamedTuple):
     taken_over: int
     remembered: int
     keys: int
-
-
-class _Hold(NamedTuple):
-    """An admitted request: who has it, by which publication, and what it was told."""
-
-    router: str
-    ask: int
-    answer: Admitted
+    reserved: int
+    """Requests that aren't settled."""
+    settled: int
+    expired: int
+    """Settled by estimate since their lease ran out."""
+    unpriced: int
+    """Rows of USAGE of a provider without prices."""
 
 
 class Decisions:
-    """Every key's windows and holds; pure but for the clock reading that it's handed."""
+    """What may run now; pure but for the clock readings that it's handed."""
 
-    def __init__(self, remembered: int) -> None:
-        self._windows: dict[str, tuple[SlidingWindow, ...]] = {}
-        self._remembered = remembered
-        self._holds: OrderedDict[str, _Hold] = OrderedDict()
+    def __init__(self, book: Book, settings: DecisionSettings) -> None:
+        book.remembered_holds = settings.remembered_holds
+        self.book = book
+        self._settings = settings
+        self._plans = Plans()
+        self._leases = Leases(settings.lease_ms)
+        self._fitter = Fitter(
+            book,
+            self._plans,
+            settings.unknown_output_tokens,
+            settings.lease_ms,
+            settings.busy_retry_ms,
+        )
+        self._settling = Settling(book, self._plans, self._leases)
         self._admitted = 0
         self._denied = 0
         self._repeated = 0
         self._held = 0
         self._taken_over = 0
+        self._leases.restart(book.open_requests(), book.at_ms)
+
+    @property
+    def crossed(self) -> list[Crossed]:
+        """Soft thresholds of budgets that were crossed; whoever reads them clears the list."""
+        return self._settling.crossed
 
     def configure(self, config: Config) -> None:
-        """Takes new limits; windows of the same length keep what they have counted."""
-        fresh: dict[str, tuple[SlidingWindow, ...]] = {}
-        for key in config.keys:
-            known = {window.window_s: window for window in self._windows.get(key.id, ())}
-            fresh[key.id] = tuple(
-                known[limit.window_s].resized(limit.requests)
-                if limit.window_s in known
-                else SlidingWindow(limit.requests, limit.window_s)
-                for limit in key.limits
-            )
-        self._windows = fresh
+        """Takes new limits and budgets; what was counted stays."""
+        self._plans.configure(config)
 
-    def decide(self, request: AdmissionRequested, now_s: float) -> Decision:
+    def price(self, provider: str, prices: ProviderPrices | None) -> None:
+        """Takes a provider's prices; None: there are none any more."""
+        self._plans.price(provider, prices)
+
+    def decide(self, request: AdmissionRequested, now_ms: int) -> tuple[Decision, tuple[Op, ...]]:
         """Admits and counts, or denies and counts nothing; a request counts once."""
-        if (hold := self._holds.get(request.request_id)) is not None:
-            return self._again(request, hold)
-        answer = self._decide(request, now_s)
-        if isinstance(answer, Denied):
-            self._denied += 1
-            return answer
-        self._admitted += 1
-        self._holds[request.request_id] = _Hold(request.router, request.ask, answer)
-        if len(self._holds) > self._remembered:
-            self._holds.popitem(last=False)
-        return answer
-
-    def _again(self, request: AdmissionRequested, hold: _Hold) -> Admitted | Held:
-        """Whoever has it may ask again, or take over what another one can't have any more."""
+        hold = self.book.holds.get(request.request_id)
+        if hold is None:
+            return self._admit(request, now_ms, None)
         if (request.router, request.ask) == (hold.router, hold.ask):
+            if request.attempt > hold.attempt:
+                return self._admit(request, now_ms, hold)
             self._repeated += 1
-            return hold.answer
+            return self._answer(request, hold, now_ms), _NOTHING
         if request.instead_of == hold.router and request.ask > hold.ask:
-            self._taken_over += 1
-            self._holds[request.request_id] = _Hold(request.router, request.ask, hold.answer)
-            return hold.answer
+            return self._take_over(request, now_ms, hold)
         self._held += 1
-        return Held(request_id=request.request_id, router=hold.router, ask=hold.ask)
+        told_who = Held(request_id=request.request_id, router=hold.router, ask=hold.ask)
+        return told_who, _NOTHING
+
+    def settled(self, message: Settled, now_ms: int) -> tuple[Op, ...]:
+        """An attempt has ended: what it used stands for what was reserved."""
+        return self._settling.settled(message, now_ms)
+
+    def renewed(self, message: Renewed, now_ms: int) -> None:
+        """A caller still works on these."""
+        for lease in message.leases:
+            self._leases.renew(lease.request_id, lease.output_tokens, now_ms)
+
+    def released(self, message: Released, now_ms: int) -> tuple[Op, ...]:
+        """Its router has given the request up: all that is reserved is free."""
+        return self._settling.released(message, now_ms)
+
+    def expire(self, now_ms: int) -> tuple[Op, ...]:
+        """Settles what nobody works on any more."""
+        return self._settling.expire(now_ms, self._settings.expired_per_call)
+
+    def extend_leases(self, now_ms: int) -> None:
+        """At take-over: who has renewed lately isn't known."""
+        self._leases.restart(self.book.open_requests(), now_ms)
+
+    def fold(self, usage_seq: int, rows: Sequence[tuple[AttemptRecorded, int]]) -> tuple[Op, ...]:
+        """Counts rows of USAGE up to `usage_seq`, each with the Unix ms at which it was stored."""
+        return self._settling.fold(usage_seq, rows)
+
+    def standing(self, asked: StandingAsked, now_ms: int) -> StandingReported:
+        """All limits and budgets of a key as they count now."""
+        rules = self._plans.everything(asked.key_id, asked.tenant)
+        budgets = self._plans.budgets(asked.key_id, asked.tenant)
+        return StandingReported(
+            key_id=asked.key_id,
+            owner=self._settings.owner,
+            limits=limit_standings(self.book, rules, now_ms),
+            budgets=budget_standings(self.book, budgets, now_ms),
+        )
 
     def statistics(self) -> DecisionStatistics:
         """A snapshot for gauges."""
@@ -91,46 +175,97 @@ class Decisions:
             repeated=self._repeated,
             held=self._held,
             taken_over=self._taken_over,
-            remembered=len(self._holds),
-            keys=len(self._windows),
+            remembered=len(self.book.holds),
+            keys=len(self._plans),
+            reserved=self.book.open_holds,
+            settled=self._settling.settled_count,
+            expired=self._settling.expired_count,
+            unpriced=self._settling.unpriced_count,
         )
 
-    def _decide(self, request: AdmissionRequested, now_s: float) -> Admitted | Denied:
-        windows = self._windows.get(request.key_id)
-        if windows is None:
-            unknown = failure("limiter_unavailable", "The limiter doesn't know this key yet")
-            return Denied(request_id=request.request_id, failure=unknown)
-        if not windows:
-            return Admitted(request_id=request.request_id)
-        standings = [(window, window.standing(now_s)) for window in windows]
-        window, standing = max(standings, key=lambda pair: (pair[1].wait_s, -pair[1].remaining))
-        if standing.wait_s > 0:
-            return _denied(request, window, standing)
-        for each in windows:
-            each.take(now_s)
+    def _take_over(
+        self, request: AdmissionRequested, now_ms: int, hold: Hold
+    ) -> tuple[Decision, tuple[Op, ...]]:
+        """Passes the hold on; what was settled meanwhile is reserved again for the new router.
+
+        So is a place, if the one that the hold has isn't among those of the new router.
+        """
+        passed = Pass(request.request_id, request.router, request.ask)
+        if (hold.leased and not hold.open) or _index_of(request, hold) is None:
+            decision, ops = self._admit(request, now_ms, hold, passed)
+            if isinstance(decision, Admitted):
+                self._taken_over += 1
+            return decision, ops
+        self._taken_over += 1
+        self.book.apply(passed, now_ms)
+        if hold.open:
+            self._leases.start(request.request_id, now_ms)
+        return self._answer(request, hold, now_ms), (passed,)
+
+    def _admit(
+        self, request: AdmissionRequested, now_ms: int, hold: Hold | None, *before: Op
+    ) -> tuple[Decision, tuple[Op, ...]]:
+        plan = self._plans.client(request.key_id, request.tenant, request.model)
+        if plan is None:
+            return self._deny(request, Unready("this key"), None, now_ms), _NOTHING
+        found = self._fitter.fit(request, now_ms, plan, hold)
+        if not isinstance(found, Admit):
+            return self._deny(request, found, plan, now_ms), _NOTHING
+        for op in before:
+            self.book.apply(op, now_ms)
+        self.book.apply(found, now_ms)
+        if found.lease_until_ms:
+            self._leases.start(request.request_id, now_ms)
+        self._admitted += 1
+        shown = windows(self.book, plan, now_ms)
+        leased = found.lease_until_ms > 0
+        admitted = self._admitted_at(request.request_id, found.place, leased, shown)
+        return admitted, (*before, found)
+
+    def _answer(self, request: AdmissionRequested, hold: Hold, now_ms: int) -> Admitted:
+        """What the holder was told, with the limits as they stand now."""
+        plan = self._plans.client(request.key_id, request.tenant, request.model)
+        shown = NO_WINDOWS if plan is None else windows(self.book, plan, now_ms)
+        place = _index_of(request, hold)
+        return self._admitted_at(
+            request.request_id, hold.place if place is None else place, hold.leased, shown
+        )
+
+    def _admitted_at(self, request_id: str, place: int, leased: bool, shown: Windows) -> Admitted:
+        requests, tokens, input_tokens, output_tokens = shown
         return Admitted(
+            request_id=request_id,
+            place=place,
+            lease_ms=self._settings.lease_ms if leased else 0,
+            requests=requests,
+            tokens=tokens,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+        )
+
+    def _deny(
+        self, request: AdmissionRequested, reason: Reason, plan: ClientPlan | None, now_ms: int
+    ) -> Denied:
+        self._denied += 1
+        full = reason.rule if isinstance(reason, Full) else None
+        shown = NO_WINDOWS if plan is None else windows(self.book, plan, now_ms, full)
+        requests, tokens, input_tokens, output_tokens = shown
+        return Denied(
             request_id=request.request_id,
-            requests=_view(window, window.standing(now_s)),
+            failure=told(reason, request),
+            requests=requests,
+            tokens=tokens,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
         )
 
 
-def _denied(request: AdmissionRequested, window: SlidingWindow, standing: Standing) -> Denied:
-    wait_ms = int(standing.wait_s * 1000) + 1
-    text = (
-        f"Rate limit exceeded for model {request.model}: {window.limit} requests per "
-        f"{window.window_s:g} s. Please retry after {wait_ms / 1000:.3f} seconds"
-    )
-    return Denied(
-        request_id=request.request_id,
-        failure=failure("rate_limit_exceeded", text, retry_after_ms=wait_ms),
-        requests=_view(window, standing),
-    )
-
-
-def _view(window: SlidingWindow, standing: Standing) -> Window:
-    return Window(
-        limit=standing.limit,
-        remaining=standing.remaining,
-        reset_ms=int(standing.reset_s * 1000),
-        window_ms=int(window.window_s * 1000),
-    )
+def _index_of(request: AdmissionRequested, hold: Hold) -> int | None:
+    """Where the hold's place stands among those that are asked for now; None: nowhere."""
+    if not hold.target:
+        return hold.place
+    for index, place in enumerate(request.places):
+        named = f"{place.provider}/{place.credential}"
+        if named == hold.target and known_model(place) == hold.model:
+            return index
+    return None

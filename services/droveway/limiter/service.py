@@ -1,33 +1,95 @@
 """The limiter's wiring."""
 
 import asyncio
+import logging
+import time
 
-from droveway.contracts import admission
-from droveway.limiter.decisions import Decisions
+from droveway.contracts import admission, limits, settlement
+from droveway.contracts.envelope import MALFORMED
+from droveway.contracts.jetstream import PRICES
+from droveway.contracts.prices import prices_decoder
 from droveway.limiter.handlers import Questions
+from droveway.limiter.partition import Partition
 from droveway.limiter.settings import LimiterSettings
+from droveway.otel.logs import log_event
+from droveway.runtime.bus import KvWatch
 from droveway.runtime.config_file import LiveConfig
+from droveway.runtime.directory import Directory
 from droveway.runtime.service import Ready, running
+
+log = logging.getLogger(__name__)
 
 PARTITION = 0
 
 
 async def run(settings: LimiterSettings, stop: asyncio.Event, ready: Ready) -> None:
-    """Decides until `stop`."""
+    """Decides, or stands by, until `stop`."""
     live = LiveConfig(settings.config)
-    decisions = Decisions(settings.remembered_decisions)
-    live.on_change(decisions.configure)
     async with running("limiter", settings) as process:
-        questions = Questions(process.bus, decisions)
-        process.gauges.add("limiter", decisions.statistics)
+        partition = Partition(process.bus, PARTITION, settings)
+        directory = Directory(process.bus, live)
+        directory.on_change(partition.configure)
+        questions = Questions(partition)
+        prices = KvWatch(process.bus, PRICES, _PriceBook(partition).on_value)
+        process.gauges.add("limiter", partition.decided)
+        process.gauges.add("partition", partition.statistics)
+        process.gauges.add("snapshots", partition.snapshots.statistics)
+        process.gauges.add("spend", partition.spend.statistics)
         process.gauges.add("admission", questions.statistics)
         process.gauges.add("config", live.statistics)
+        process.gauges.add("directory", directory.statistics)
+        process.gauges.add("kv", prices.statistics, {"bucket": PRICES})
+        process.checks["limits"] = partition.check
+        # Each limiter hears all of it, since a standby may have to answer; the owner's decision
+        # awaits nothing, so it is made in the read loop: in order, without a task.
+        for subject, handler in (
+            (limits.owner_subject, partition.on_alive),
+            (admission.admission_subject, questions.on_admission),
+            (admission.standing_subject, questions.on_standing),
+            (settlement.settlement_subject, questions.on_settlement),
+        ):
+            await process.bus.subscribe(subject(PARTITION), handler)
         process.background(live.follow())
-        # A decision awaits nothing, so it is made in the read loop: in order, without a task.
-        subscription = await process.bus.subscribe(
-            admission.admission_subject(PARTITION), questions.on_message, queue="limiter"
-        )
+        process.background(directory.run())
+        process.background(prices.run())
+        knowledge = _Knowledge(directory, prices, settings.known_within_s)
+        process.background(partition.run(knowledge.complete, stop))
+        await partition.until_ready(stop)
         process.takes_work(ready, 0)
         await stop.wait()
-        subscription.close()
-        await process.bus.settle()  # what was on its way here has come: no message is lost
+        process.checks["draining"] = lambda: "shutting down"
+        await partition.left()
+
+
+class _Knowledge:
+    """What must be known before anything is decided: who has which limits, and what it costs."""
+
+    def __init__(self, directory: Directory, prices: KvWatch, within_s: float) -> None:
+        self._directory = directory
+        self._prices = prices
+        self._until_s = time.monotonic() + within_s
+
+    async def complete(self) -> None:
+        """Returns when all is known, or couldn't be read in time."""
+        await self._directory.until_loaded(max(0.0, self._until_s - time.monotonic()))
+        try:
+            async with asyncio.timeout(max(0.0, self._until_s - time.monotonic())):
+                await self._prices.loaded.wait()
+        except TimeoutError:
+            log_event(log, "prices_not_loaded", level=logging.WARNING)
+
+
+class _PriceBook:
+    """Hands the bucket's values on."""
+
+    def __init__(self, partition: Partition) -> None:
+        self._partition = partition
+
+    def on_value(self, provider: str, value: bytes | None, _revision: int) -> None:
+        """Takes one provider's prices; keeps those before if they can't be read."""
+        try:
+            prices = prices_decoder.decode(value) if value is not None else None
+        except MALFORMED as error:
+            log_event(log, "prices_malformed", level=logging.ERROR, reason=str(error)[:200])
+            return
+        self._partition.price(provider, prices)

@@ -1,74 +1,90 @@
-"""`N per W`: never more than N permits in any interval of length W.
+"""`N per W`: never more than N in any interval of length W.
 
-A ring of sub-windows; a permit counts until its whole sub-window has left the interval, so the
-bound holds at every instant at the price of up to one sub-window (W/60) of extra waiting. A token
-bucket of N with rate N/W would allow nearly 2N in some intervals.
+Sixty sub-windows; an amount counts until its whole sub-window has left the interval, so the bound
+holds at every instant at the price of up to one sub-window (W/60) of extra waiting. A token bucket
+of N with rate N/W would allow nearly 2N in some intervals.
 """
-
-from collections import deque
-from typing import NamedTuple
 
 PARTS = 60
 
 
-class Standing(NamedTuple):
-    """Where a window stands at one instant."""
-
-    limit: int
-    remaining: int
-    wait_s: float
-    """Until one more permit would be granted; 0 when it would be now."""
-    reset_s: float
-    """Until the window is empty."""
-
-
 class SlidingWindow:
-    """The permits of one limit; times are seconds of one monotonic clock."""
+    """What was taken, by sub-window, whatever the limit; times are the log's milliseconds.
 
-    __slots__ = ("_counts", "_part_s", "_used", "limit", "window_s")
+    Sub-window p holds the times t with p * W <= 60 * t < (p + 1) * W, all in integers.
+    """
 
-    def __init__(self, limit: int, window_s: float) -> None:
-        self.limit = limit
-        self.window_s = window_s
-        self._part_s = window_s / PARTS
-        self._counts: deque[list[int]] = deque()
-        self._used = 0
+    __slots__ = ("_leaves_ms", "_parts", "_used", "window_ms")
 
-    def standing(self, now_s: float) -> Standing:
-        """What the window allows at `now_s`."""
-        self._expire(now_s)
-        remaining = max(0, self.limit - self._used)
-        wait_s = 0.0
-        if not remaining:
-            excess = self._used - self.limit + 1
-            for part, count in self._counts:
-                excess -= count
-                if excess <= 0:
-                    wait_s = self._leaves_s(part) - now_s
-                    break
-        reset_s = self._leaves_s(self._counts[-1][0]) - now_s if self._counts else 0.0
-        return Standing(self.limit, remaining, wait_s, reset_s)
+    def __init__(self, window_ms: int, parts: dict[int, int] | None = None) -> None:
+        self.window_ms = window_ms
+        self._parts = {} if parts is None else parts
+        """Ascending."""
+        self._used = sum(self._parts.values())
+        self._leaves_ms = self._leave_of(next(iter(self._parts))) if self._parts else 0
+        """When the oldest sub-window leaves; 0: there is none."""
 
-    def take(self, now_s: float) -> None:
-        """Counts one permit; the caller has looked at `standing` of all its limits first."""
-        part = int(now_s / self._part_s)
-        if self._counts and self._counts[-1][0] >= part:
-            self._counts[-1][1] += 1
+    def used(self, now_ms: int) -> int:
+        """What counts at `now_ms`."""
+        if now_ms >= self._leaves_ms:
+            self._expire(now_ms)
+        return self._used
+
+    def add(self, at_ms: int, amount: int) -> None:
+        """Counts `amount`, which is never negative, at `at_ms`."""
+        parts = self._parts
+        part = at_ms * PARTS // self.window_ms
+        if part in parts:
+            parts[part] += amount
         else:
-            self._counts.append([part, 1])
-        self._used += 1
+            if parts and part < (last := next(reversed(parts))):
+                part = last  # a clock that stepped back: later is safe
+            parts[part] = parts.get(part, 0) + amount
+            if not self._leaves_ms:
+                self._leaves_ms = self._leave_of(part)
+        self._used += amount
 
-    def resized(self, limit: int) -> "SlidingWindow":
-        """The same permits under another limit: a reloaded configuration forgets nothing."""
-        other = SlidingWindow(limit, self.window_s)
-        # Copied: two limits of one length would otherwise count into each other.
-        other._counts = deque([part, count] for part, count in self._counts)
-        other._used = self._used
-        return other
+    def refund(self, added_ms: int, amount: int) -> None:
+        """Takes back of what was added at `added_ms`; what has left already stays gone."""
+        part = added_ms * PARTS // self.window_ms
+        if (held := self._parts.get(part)) is not None:
+            amount = min(amount, held)
+            self._parts[part] = held - amount
+            self._used -= amount
 
-    def _leaves_s(self, part: int) -> float:
-        return (part + PARTS + 1) * self._part_s
+    def wait_ms(self, now_ms: int, excess: int) -> int:
+        """Until `excess` of what counts has left; the whole window where there isn't as much."""
+        self.used(now_ms)
+        for part, amount in self._parts.items():
+            excess -= amount
+            if excess <= 0:
+                return self._leave_of(part) - now_ms
+        return self.window_ms
 
-    def _expire(self, now_s: float) -> None:
-        while self._counts and self._leaves_s(self._counts[0][0]) <= now_s:
-            self._used -= self._counts.popleft()[1]
+    def reset_ms(self, now_ms: int) -> int:
+        """Until nothing counts."""
+        if not self.used(now_ms):
+            return 0
+        for part in reversed(self._parts):
+            if self._parts[part]:
+                return self._leave_of(part) - now_ms
+        raise AssertionError("what is used stands in a part")
+
+    def state(self, at_ms: int) -> dict[int, int]:
+        """What `__init__` takes; empty when nothing counts at `at_ms`."""
+        self.used(at_ms)
+        return {part: amount for part, amount in self._parts.items() if amount}
+
+    def _leave_of(self, part: int) -> int:
+        return -(-(part + PARTS + 1) * self.window_ms // PARTS)
+
+    def _expire(self, now_ms: int) -> None:
+        parts = self._parts
+        while parts:
+            first = next(iter(parts))
+            leaves_ms = self._leave_of(first)
+            if leaves_ms > now_ms:
+                self._leaves_ms = leaves_ms
+                return
+            self._used -= parts.pop(first)
+        self._leaves_ms = 0

@@ -23,6 +23,7 @@ SECRET_CHARACTERS = 43
 CHECKSUM_CHARACTERS = 6
 _ID_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_ID = re.compile(r"[a-z0-9]{12}")
 _ENVIRONMENT = re.compile(r"[a-z0-9]{1,16}")
 _KEY = re.compile(
     r"(?P<body>dw_(?P<environment>[a-z0-9]{1,16})_(?P<id>[a-z0-9]{12})_[0-9A-Za-z]{43})"
@@ -42,18 +43,24 @@ class KeyParts(NamedTuple):
     id: str
 
 
-def make_key(environment: str = "live") -> str:
-    """A new client key.
+def make_key(environment: str = "live", key_id: str = "") -> str:
+    """A new client key, with an id of its own or with `key_id`, where that has a key's form.
 
     Raises:
         KeyFormatError: The environment isn't 1 to 16 of `[a-z0-9]`.
     """
     if not _ENVIRONMENT.fullmatch(environment):
         raise KeyFormatError(f"environment {environment[:40]!r}: expected 1 to 16 of [a-z0-9]")
-    key_id = "".join(secrets.choice(_ID_ALPHABET) for _ in range(ID_CHARACTERS))
+    if not _ID.fullmatch(key_id):
+        key_id = new_id()
     secret = "".join(secrets.choice(_BASE62) for _ in range(SECRET_CHARACTERS))
     body = f"{PREFIX}_{environment}_{key_id}_{secret}"
     return f"{body}_{checksum(body)}"
+
+
+def new_id() -> str:
+    """A key's id: 62 random bits, never used twice."""
+    return "".join(secrets.choice(_ID_ALPHABET) for _ in range(ID_CHARACTERS))
 
 
 def parse_key(key: str) -> KeyParts:

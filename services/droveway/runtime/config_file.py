@@ -1,11 +1,8 @@
 """The configuration file: read, checked whole, followed; a bad one never replaces a good one."""
 
-import base64
-import binascii
 import logging
 import re
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -16,7 +13,9 @@ from watchfiles import Change, awatch
 
 from droveway.contracts.config import Config, Provider, Route
 from droveway.otel.logs import log_event
+from droveway.runtime.access_checks import key_findings, limit_findings, tenant_findings
 from droveway.runtime.config_models import kind_findings, model_findings
+from droveway.runtime.config_prices import price_findings
 from droveway.runtime.errors import SettingsError
 
 log = logging.getLogger(__name__)
@@ -97,26 +96,29 @@ def _findings(config: Config) -> Iterator[str]:
     yield from _doubles("keys", [key.sha256 for key in config.keys], "sha256")
     users = [key.nats_user for key in config.keys if key.nats_user]
     yield from _doubles("keys", users, "nats_user")
+    yield from _doubles("tenants", [tenant.id for tenant in config.tenants])
+    yield from _doubles("admins", [admin.id for admin in config.admins])
+    yield from _doubles("admins", [admin.sha256 for admin in config.admins], "sha256")
     providers = {provider.id: provider for provider in config.providers}
     for index, provider in enumerate(config.providers):
         yield from _provider_findings(f"providers[{index}]", provider)
     for index, route in enumerate(config.routes):
         yield from _route_findings(f"routes[{index}]", route, providers)
+    admins = {admin.sha256 for admin in config.admins}
+    tenants = {tenant.id for tenant in config.tenants}
     for index, key in enumerate(config.keys):
-        if key.expires and not _is_zoned_time(key.expires):
-            yield (
-                f"keys[{index}].expires: {key.expires!r} is no date-time with zone; "
-                "write for example 2027-01-31T00:00:00Z"
-            )
-        if key.nats_user and not _is_public_nkey(key.nats_user):
-            yield (
-                f"keys[{index}].nats_user: {key.nats_user!r} is mistyped; "
-                "`droveway keys nats` prints the public key"
-            )
-        for at, model in enumerate(key.models):
-            if "*" in model[:-1]:
-                yield f"keys[{index}].models[{at}]: {model!r}: * may only stand at the end"
+        yield from (f"keys[{index}].{finding}" for finding in key_findings(key))
+        if tenants and key.tenant not in tenants | {"default"}:
+            known = ", ".join(sorted(tenants))
+            yield f"keys[{index}].tenant: {key.tenant!r} isn't among tenants; known: {known}"
+        if key.sha256 in admins:
+            yield f"keys[{index}].sha256: an admin's; a client key and an admin's are two keys"
+    for index, tenant in enumerate(config.tenants):
+        yield from (f"tenants[{index}].{finding}" for finding in tenant_findings(tenant))
+    yield from limit_findings("limits", config.limits)
+    yield from limit_findings("default_limits", config.default_limits)
     yield from model_findings(config)
+    yield from price_findings(config)
     for index, origin in enumerate(config.cors.origins):
         if origin != "*" and not _ORIGIN.fullmatch(origin):
             yield (
@@ -151,6 +153,7 @@ def _provider_findings(place: str, provider: Provider) -> Iterator[str]:
     if not provider.credentials:
         yield f"{place}.credentials: empty; leave it out for a provider without keys"
     for index, credential in enumerate(provider.credentials):
+        yield from limit_findings(f"{place}.credentials[{index}].limits", credential.limits)
         if credential.api_key and not _REFERENCE.fullmatch(credential.api_key):
             yield (
                 f"{place}.credentials[{index}].api_key: a secret in clear text; "
@@ -171,19 +174,6 @@ def _route_findings(place: str, route: Route, providers: dict[str, Provider]) ->
             elif target.credential not in {one.id for one in provider.credentials}:
                 known = ", ".join(one.id for one in provider.credentials)
                 yield f"{at}.credential: {target.credential!r} isn't there; known: {known}"
-
-
-def _is_zoned_time(text: str) -> bool:
-    try:
-        return datetime.fromisoformat(text).tzinfo is not None
-    except ValueError:
-        return False
-
-
-def _is_public_nkey(text: str) -> bool:
-    """Whether the check sum is right; a server would refuse its whole configuration otherwise."""
-    raw = base64.b32decode(text)
-    return binascii.crc_hqx(raw[:-2], 0).to_bytes(2, "little") == raw[-2:]
 
 
 class ConfigStatistics(NamedTuple):

@@ -7,12 +7,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 COUNTERS = frozenset(
     {
-        "accepted", "admitted", "committed", "deleted", "denied", "dropped", "dropped_frames",
-        "exported", "failed", "found", "handled", "held", "invalid", "left", "lost",
-        "malformed", "misaddressed", "missed", "overruns", "peers_dead", "reconnects",
-        "recorded", "refused", "refused_full", "rejected", "reloaded", "repeated", "retried",
-        "rows", "spans", "stale", "stored", "stored_bytes", "taken_over", "too_large", "tried",
-        "unanswerable",
+        "accepted", "admitted", "appended_ops", "appends", "changes", "commit_s", "committed",
+        "deleted", "denied", "doubts", "dropped", "dropped_frames", "expired", "exported",
+        "failed", "fenced", "found", "handled", "held", "invalid", "left", "loads", "lost",
+        "malformed", "misaddressed", "missed", "overruns", "peers_dead", "reconnects", "recorded",
+        "refused", "refused_full", "rejected", "reloaded", "repeated", "retried", "rows",
+        "settled", "spans", "stale", "stored", "stored_bytes", "taken_over", "takeovers",
+        "too_large", "tried", "unanswerable", "unpriced", "unreadable", "unsent",
     }
 )  # fmt: skip
 """Fields that only grow; all others are gauges."""

@@ -1,0 +1,250 @@
+"""Changes keys and tenants in the bucket `access`: each recorded first, each for one revision.
+
+    audit event --- stored ---> write for the revision that was read --- refused ---> `failed`
+
+The gateway's HTTP API and the command line both write through here. No change is without its event,
+and of two that change the same revision one is refused.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from droveway.contracts.access import Key, Tenant
+from droveway.contracts.audit import AuditRecorded, Author, Outcome
+from droveway.contracts.envelope import MALFORMED
+from droveway.contracts.jetstream import ACCESS
+from droveway.otel.logs import log_event
+from droveway.runtime.access_checks import key_findings, tenant_findings
+from droveway.runtime.access_errors import (
+    EntryExists,
+    EntryInvalid,
+    EntryMissing,
+    RevisionChanged,
+    StoreUnavailable,
+)
+from droveway.runtime.audit_trail import NotRecorded, new_event_id, now, record
+from droveway.runtime.bus import Bus, read_jetstream
+from droveway.runtime.bus.direct_get import DirectGet, Stored, reading
+from droveway.runtime.errors import BusError, JetStreamRefused, NoAnswer
+
+log = logging.getLogger(__name__)
+
+TIMEOUT_S = 2.0
+"""One question to the broker. An unanswered write isn't repeated: its second refusal would tell
+nothing of the first."""
+MAX_ENTRY_BYTES = 64 * 1024
+PAGE_ENTRIES = 1_000
+_PAGE_BYTES = 4 * 1024 * 1024
+_WRONG_LAST_SEQUENCE = 10071
+_HASHES = ("sha256", "previous_sha256")
+
+E = TypeVar("E", Key, Tenant)
+
+
+class Entry(NamedTuple, Generic[E]):
+    """An entry as the bucket has it."""
+
+    value: E
+    revision: int
+
+
+class AccessStore(Generic[E]):
+    """Entries of one kind; made by `keys_store` and `tenants_store`."""
+
+    def __init__(
+        self, bus: Bus, noun: str, kind: type[E], findings: Callable[[E], Iterator[str]]
+    ) -> None:
+        self._bus = bus
+        self._noun = noun
+        self._decoder: msgspec.json.Decoder[E] = msgspec.json.Decoder(kind)
+        self._findings: Callable[[E], Iterator[str]] = findings
+
+    async def get(self, entry_id: str) -> Entry[E]:
+        """The entry as it is stored now.
+
+        Raises:
+            EntryMissing: There is none.
+            StoreUnavailable: Nobody can say.
+        """
+        stored = await self._last(entry_id)
+        if stored is None or stored.operation:
+            raise EntryMissing(f"there is no {self._noun} {entry_id!r} in the store")
+        return Entry(self._read(stored), stored.sequence)
+
+    async def all(self) -> list[Entry[E]]:
+        """Every entry, in the order of the last changes; one that can't be read is left out.
+
+        Raises:
+            StoreUnavailable: Nobody can say.
+        """
+        found: list[Entry[E]] = []
+        try:
+            async with reading(self._bus, f"KV_{ACCESS}", TIMEOUT_S) as reader:
+                async for stored in _pages(reader, f"$KV.{ACCESS}.{self._noun}.*"):
+                    value = None if stored.operation else self._readable(stored)
+                    if value is not None:
+                        found.append(Entry(value, stored.sequence))
+        except BusError as error:
+            raise StoreUnavailable(str(error)) from None
+        return found
+
+    async def create(self, entry: E, by: Author) -> int:
+        """Stores an entry under an id that has none; returns its revision.
+
+        Raises:
+            EntryExists: It has one.
+            EntryInvalid: The entry can't be.
+            NotRecorded: Nothing was done.
+            StoreUnavailable: The bucket doesn't answer.
+        """
+        self._check(entry)
+        stored = await self._last(entry.id)
+        if stored is not None and not stored.operation:
+            raise EntryExists(f"there is a {self._noun} {entry.id!r} already")
+        event = self._event("created", entry.id, by, None, entry)
+        revision = 0 if stored is None else stored.sequence
+        try:
+            return await self._write(event, revision, msgspec.json.encode(entry))
+        except RevisionChanged:
+            raise EntryExists(f"there is a {self._noun} {entry.id!r} already") from None
+
+    async def change(self, present: Entry[E], changed: E, by: Author, verb: str = "updated") -> int:
+        """Stores `changed` in place of `present`; returns its revision.
+
+        Raises:
+            EntryInvalid: The entry can't be.
+            RevisionChanged: `present` isn't the present one any more.
+            NotRecorded: Nothing was done.
+            StoreUnavailable: The bucket doesn't answer.
+        """
+        self._check(changed)
+        event = self._event(verb, changed.id, by, present.value, changed)
+        return await self._write(event, present.revision, msgspec.json.encode(changed))
+
+    async def delete(self, present: Entry[E], by: Author) -> None:
+        """Removes an entry.
+
+        Raises:
+            RevisionChanged: `present` isn't the present one any more.
+            NotRecorded: Nothing was done.
+            StoreUnavailable: The bucket doesn't answer.
+        """
+        event = self._event("deleted", present.value.id, by, present.value, None)
+        await self._write(event, present.revision, b"")
+
+    def _check(self, entry: E) -> None:
+        for finding in self._findings(entry):
+            raise EntryInvalid(finding)
+        value = msgspec.json.encode(entry)
+        if len(value) > MAX_ENTRY_BYTES:
+            text = f"the entry has {len(value)} bytes; at most {MAX_ENTRY_BYTES} are kept"
+            raise EntryInvalid(text)
+        try:  # what was changed in memory was never looked at by the decoder
+            self._decoder.decode(value)
+        except MALFORMED as error:
+            raise EntryInvalid(str(error)) from None
+
+    def _read(self, stored: Stored) -> E:
+        try:
+            return self._decoder.decode(stored.payload)
+        except MALFORMED as error:
+            raise StoreUnavailable(
+                f"{stored.subject} can't be read, so it can't be changed: {error}"
+            ) from None
+
+    def _readable(self, stored: Stored) -> E | None:
+        try:
+            return self._read(stored)
+        except StoreUnavailable as error:
+            log_event(log, "access_entry_unreadable", level=logging.ERROR, reason=str(error)[:300])
+            return None
+
+    async def _last(self, entry_id: str) -> Stored | None:
+        try:
+            async with reading(self._bus, f"KV_{ACCESS}", TIMEOUT_S) as reader:
+                return await reader.last(self._subject(entry_id))
+        except BusError as error:
+            raise StoreUnavailable(str(error)) from None
+
+    def _subject(self, entry_id: str) -> str:
+        return f"$KV.{ACCESS}.{self._noun}.{entry_id}"
+
+    async def _write(self, event: AuditRecorded, revision: int, value: bytes) -> int:
+        await record(self._bus, event)
+        headers = {
+            "Nats-Expected-Last-Subject-Sequence": str(revision),
+            **({} if value else {"KV-Operation": "DEL"}),
+        }
+        subject = f"$KV.{ACCESS}.{event.target}"
+        try:
+            answer = await self._bus.request(subject, value, TIMEOUT_S, headers)
+            return int(read_jetstream(answer)["seq"])
+        except JetStreamRefused as error:
+            await self._tell(event, "failed", str(error))
+            if error.number == _WRONG_LAST_SEQUENCE:
+                raise RevisionChanged(f"{event.target} has changed since it was read") from None
+            raise StoreUnavailable(f"{event.target} wasn't changed: {error}") from None
+        except NoAnswer as error:
+            await self._tell(event, "unknown", str(error))
+            raise StoreUnavailable(
+                f"the broker doesn't say whether {event.target} was changed; look at it again"
+            ) from None
+        except BusError as error:
+            await self._tell(event, "failed", str(error))
+            raise StoreUnavailable(f"{event.target} wasn't changed: {error}") from None
+
+    async def _tell(self, event: AuditRecorded, outcome: Outcome, reason: str) -> None:
+        """What became of a change whose event stands; if that can't be stored, the log has it."""
+        told = msgspec.structs.replace(
+            event, id=new_event_id(), at=now(), outcome=outcome, of=event.id, reason=reason[:500],
+            before=None, after=None,
+        )  # fmt: skip
+        try:
+            await record(self._bus, told)
+        except NotRecorded as error:
+            log_event(
+                log, "audit_outcome_unrecorded", level=logging.ERROR,
+                event_id=event.id, outcome=outcome, reason=str(error),
+            )  # fmt: skip
+
+    def _event(
+        self, verb: str, entry_id: str, by: Author, before: E | None, after: E | None
+    ) -> AuditRecorded:
+        return AuditRecorded(
+            id=new_event_id(),
+            at=now(),
+            by=by,
+            action=f"{self._noun}.{verb}",
+            target=f"{self._noun}.{entry_id}",
+            before=None if before is None else seen(before),
+            after=None if after is None else seen(after),
+        )
+
+
+def keys_store(bus: Bus) -> AccessStore[Key]:
+    """Keys in the bucket."""
+    return AccessStore(bus, "key", Key, key_findings)
+
+
+def tenants_store(bus: Bus) -> AccessStore[Tenant]:
+    """Tenants in the bucket."""
+    return AccessStore(bus, "tenant", Tenant, tenant_findings)
+
+
+def seen(entry: Key | Tenant) -> dict[str, Any]:
+    """An entry as people may see it: without hashes."""
+    plain: dict[str, Any] = msgspec.to_builtins(entry)
+    return {name: value for name, value in plain.items() if name not in _HASHES}
+
+
+async def _pages(reader: DirectGet, pattern: str) -> AsyncIterator[Stored]:
+    first, complete = 1, False
+    while not complete:
+        page = await reader.page(pattern, first, PAGE_ENTRIES, _PAGE_BYTES)
+        for stored in page.messages:
+            first = stored.sequence + 1
+            yield stored
+        complete = page.complete or not page.messages
