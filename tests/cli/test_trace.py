@@ -194,15 +194,13 @@ def test_phases_that_were_not_reached_are_missing() -> None:
         ({}, {"gpt-4o": Price(input=1, output=2, cached_input=0.5)}, Decimal("0.0001")),
         ({}, {"gpt-4o": Price(input=1, output=2)}, Decimal("0.00012")),
         ({"provider": "openai"}, {}, Decimal("0.0003")),
-        ({"provider": "nobody", "model": "unheard-of"}, {}, None),
+        ({"provider": "nobody", "model": "unheard-of"}, {}, Decimal("0.00088")),
     ],
-    ids=["by the row", "by the configuration", "cached at full price", "by the list", "unknown"],
+    ids=["by the row", "by the configuration", "cached at full price", "by the list", "default"],
 )
-def test_cost(
-    fields: dict[str, object], prices: dict[str, Price], expected: Decimal | None
-) -> None:
+def test_cost(fields: dict[str, object], prices: dict[str, Price], expected: Decimal) -> None:
     config = droveway_config("http://127.0.0.1:1/v1", prices=prices)
-    assert Costs(config).usd(attempt_row(new_request_id(), 1, **fields)) == expected
+    assert Costs(config).of(attempt_row(new_request_id(), 1, **fields)).usd == expected
 
 
 def test_the_waterfall_is_readable_without_a_terminal() -> None:

@@ -1,7 +1,6 @@
 """`droveway trace <request id>`: where a request's milliseconds and tokens went."""
 
 import asyncio
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from rich.text import Text
 from droveway.cli import terminal
 from droveway.cli.config import own_file
 from droveway.cli.connection import settings_for
-from droveway.cli.cost import Costs
+from droveway.cli.cost import Cost, Costs
 from droveway.cli.data_folder import DataFolder
 from droveway.cli.usage_rows import Trail, read_trail
 from droveway.cli.waterfall import Phase, phases
@@ -46,7 +45,7 @@ def show(request_id: str, data: Path, console: Console, wait_s: float = ROWS_LIM
     console.print(table([*phases(trail.request, trail.attempts)]))
     costs = Costs(_config(data))
     for attempt in trail.attempts:
-        console.print(_attempt_line(attempt, costs.usd(attempt)))
+        console.print(_attempt_line(attempt, costs.of(attempt)))
     if not trail.complete:
         console.print("[yellow]some rows aren't there (yet)[/]: the request may still run")
 
@@ -61,8 +60,9 @@ def show_json(request_id: str, data: Path, wait_s: float = ROWS_LIMIT_S) -> str:
     costs = Costs(_config(data))
     attempts = []
     for attempt in trail.attempts:
-        cost = costs.usd(attempt)
-        attempts.append(_plain(attempt) | {"cost_usd": None if cost is None else str(cost)})
+        cost = costs.of(attempt)
+        told = {"cost_usd": str(cost.usd), "price_source": cost.source}
+        attempts.append(_plain(attempt) | told)
     rows = {
         "request": None if trail.request is None else _plain(trail.request),
         "attempts": attempts,
@@ -117,15 +117,15 @@ def _print_request(console: Console, request: RequestRecorded) -> None:
     console.print(f"[dim]trace {trace_id}, tenant {request.tenant}, key {request.key_id}[/]")
 
 
-def _attempt_line(attempt: AttemptRecorded, cost: Decimal | None) -> str:
+def _attempt_line(attempt: AttemptRecorded, cost: Cost) -> str:
     usage = attempt.usage
     estimated = " (estimated)" if usage.estimated else ""
     served = attempt.served_model or attempt.model
-    price = "cost unknown" if cost is None else f"${cost:.7f}"
+    by = " at the default price" if cost.source == "default" else ""
     return (
         f"attempt {attempt.attempt}: {attempt.provider}/{served} {attempt.finish_reason}\n"
         f"  {usage.input_tokens} input tokens ({usage.cache_read_tokens} cached), "
-        f"{usage.output_tokens} output tokens{estimated}, [bold]{price}[/]"
+        f"{usage.output_tokens} output tokens{estimated}, [bold]${cost.usd:.7f}[/]{by}"
     )
 
 

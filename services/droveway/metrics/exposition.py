@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from droveway.contracts.usage import AttemptRecorded, RequestRecorded
-from droveway.metrics.prices import PriceList
+from droveway.metrics.price_book import PriceBook
 from droveway.otel import names
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 20, 30, 60, 120, 300)
@@ -16,15 +16,15 @@ _OUTCOMES = frozenset({"completed", "failed", "interrupted", "cancelled"})
 class UsageMetrics:
     """What the rows add up to since this process began."""
 
-    def __init__(self, registry: CollectorRegistry, prices: PriceList, max_labels: int) -> None:
-        self.prices = prices
+    def __init__(self, registry: CollectorRegistry, prices: PriceBook, max_labels: int) -> None:
+        self._prices = prices
         pair = ("destination", "model")
         self._tokens = Counter(
             names.METRIC_TOKENS, "Tokens, by type.", ("type", *pair), registry=registry
         )
         self._cost = Counter(names.METRIC_COST, "Cost in US dollars.", pair, registry=registry)
         self._unpriced = Counter(
-            names.METRIC_UNPRICED_TOKENS, "Tokens of models without a price.", pair,
+            names.METRIC_UNPRICED_TOKENS, "Tokens at the default price.", pair,
             registry=registry,
         )  # fmt: skip
         self._attempts = Counter(
@@ -61,10 +61,9 @@ class UsageMetrics:
         ):
             if tokens > 0:
                 self._tokens.labels(kind, *pair).inc(tokens)
-        rates = self.prices.rates(row.provider, row.model)
-        if rates is not None:
-            self._cost.labels(*pair).inc(max(0.0, rates.cost_nano_usd(used) / _NANO))
-        else:
+        price = self._prices.price(row.provider, row.model, row.began_ns)
+        self._cost.labels(*pair).inc(max(0.0, price.cost_nano_usd(used) / _NANO))
+        if price.source == "default":
             self._unpriced.labels(*pair).inc(max(0, used.input_tokens + used.output_tokens))
 
     def count_request(self, row: RequestRecorded) -> None:
