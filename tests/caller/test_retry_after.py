@@ -29,6 +29,8 @@ ROWS: list[tuple[dict[str, str], int | None]] = [
     ({"retry-after": "Sat, 21 Nov 2026 12:00:00 GMT"}, 0),
     ({"retry-after": "Fri, 22 Nov 2030 12:00:00 GMT"}, 3_600_000),
     ({"retry-after": "Sun, 99 Nov 2026 12:00:30 GMT"}, None),
+    ({"retry-after": "Sun, 22 Nov 99999999999999999999 12:00:00 GMT"}, None),
+    ({"retry-after": "Sun, 22 Nov 2026 12:00:00 +99999999999999999999"}, None),
     ({"retry-after-ms": "1500"}, 1_500),
     ({"retry-after-ms": "1500.2"}, 1_501),
     ({"retry-after-ms": "250", "retry-after": "1"}, 250),

@@ -15,7 +15,8 @@ import msgspec
 import pytest
 import requests
 
-from droveway.contracts.config import Config, Limit
+from droveway.contracts.access import Limit
+from droveway.contracts.config import Config
 from tests.support.articles import MODELS, STAINLESS, base, configured, json_headers, sent
 from tests.support.nats import NatsServer
 from tests.support.stack import Stack, running_stack

@@ -12,8 +12,7 @@ import pytest
 import pytest_asyncio
 
 from droveway.cli import ports
-from droveway.metrics.prices import PriceList
-from droveway.runtime.config_file import load
+from droveway.runtime.listed_prices import price_list
 from tests.support.flows import (
     CHAT,
     eventually,
@@ -59,8 +58,8 @@ async def stack(nats: NatsServer, tmp_path_factory: pytest.TempPathFactory) -> A
     async with running_stack(
         nats, folder, configure=only_first, token_interval_ms=200, book_entries=4000
     ) as world:
-        # Metrics loads its price list at its first row: a quarter second of this shared loop.
-        PriceList(load(str(world.config_path))).rates("upstream-1", "unknown")
+        # Metrics loads its price list in a thread: half a second of this shared loop.
+        price_list()
         yield world
 
 

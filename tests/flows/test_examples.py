@@ -1,28 +1,23 @@
-"""The samples of docs/examples for HTTP libraries and for Node, run as their readers would.
+"""The samples of docs/examples for HTTP libraries, run as their readers would.
 
-Those for the SDKs are run in the SDKs' own environments, by tests/sdks.
+Those for the SDKs are run in the SDKs' own environments (tests/sdks), those for Node by tests/ops.
 """
 
-import asyncio
-import os
 import re
-import shutil
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from droveway.contracts.config import Config
+from tests.support import examples
+from tests.support.examples import EXAMPLES, Ran
 from tests.support.flows import only_first, route
 from tests.support.nats import NatsServer
 from tests.support.stack import Stack, running_stack
 
-EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 NOWHERE = "http://127.0.0.1:9"
-WITHIN_S = 30
-NODE = shutil.which("node") or ""
 SAID = {
     "aiohttp_chat.py": r"(?m)^What is a subject\? \w+ \w+",
     "aiohttp_stream.py": r"^\w+ \w+ ",
@@ -33,41 +28,20 @@ SAID = {
     "requests_probe.py": r"(?m)^sim-large: p50 \d+ ms, p95 \d+ ms, \d+ tokens, errors \{\}$",
     "requests_retries.py": r"tries: 1$",
     "requests_stream.py": r"^\w+ \w+ ",
-    "node_chat.mjs": r"tokens: \d+ in, \d+ out$",
-    "node_client.mjs": r"^\w+ \w+ ",
-    "node_stream.mjs": r"^\w+ \w+ ",
 }
 """What each prints, which shows that it did its job."""
 
 
-class Ran(NamedTuple):
-    """A sample's end."""
-
-    status: int
-    out: str
-    errors: str
-
-
 async def run(stack: Stack, name: str, **variables: str) -> Ran:
     """Runs a sample with the stack's address and key."""
-    if name.endswith(".mjs") and not NODE:
-        pytest.skip("there is no node")
-    environment = {
-        **os.environ,
+    given = {
         "DROVEWAY_URL": stack.url,
         "DROVEWAY_KEY": stack.key,
         "DROVEWAY_BACKUP_URL": stack.url,
         "DROVEWAY_BACKUP_KEY": stack.key,
         **variables,
     }
-    process = await asyncio.create_subprocess_exec(
-        NODE if name.endswith(".mjs") else sys.executable, EXAMPLES / name,
-        env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    async with asyncio.timeout(WITHIN_S):
-        out, errors = await process.communicate()
-    assert process.returncode is not None
-    return Ran(process.returncode, out.decode().strip(), errors.decode())
+    return await examples.run(sys.executable, name, given)
 
 
 def configured(config: Config) -> Config:
@@ -96,9 +70,8 @@ async def test_a_wrong_key_is_told_with_advice(stack: Stack) -> None:
     assert ran.out.startswith("401 invalid_api_key - the key is wrong")
 
 
-@pytest.mark.parametrize("name", ["requests_retries.py", "node_client.mjs"])
-async def test_a_passing_error_is_tried_again(stack: Stack, name: str) -> None:
-    ran = await run(stack, name, DROVEWAY_MODEL="fault-503=0+times-1")
+async def test_a_passing_error_is_tried_again(stack: Stack) -> None:
+    ran = await run(stack, "requests_retries.py", DROVEWAY_MODEL="fault-503=0+times-1")
     assert ran.status == 0, ran
     entries = stack.simulator.book.entries
     assert [entry.status for entry in entries] == [503, 200]
@@ -109,22 +82,19 @@ async def test_the_second_address_answers_when_the_first_is_down(stack: Stack) -
     assert (ran.status, ran.out[:4]) == (0, "200 "), ran
 
 
-@pytest.mark.parametrize(
-    "name", ["requests_stream.py", "httpx_stream.py", "aiohttp_stream.py", "node_stream.mjs"]
-)
+@pytest.mark.parametrize("name", ["requests_stream.py", "httpx_stream.py", "aiohttp_stream.py"])
 async def test_a_stream_that_breaks_is_not_taken_for_a_whole_one(stack: Stack, name: str) -> None:
     ran = await run(stack, name, DROVEWAY_MODEL="fault-cut-after-3")
     assert ran.status == 1, ran
     assert "the answer is incomplete" in ran.errors
 
 
-@pytest.mark.parametrize("name", ["aiohttp_chat.py", "node_chat.mjs", "node_client.mjs"])
-async def test_a_refusal_is_shown_in_its_own_words(stack: Stack, name: str) -> None:
-    ran = await run(stack, name, DROVEWAY_MODEL="missing-model")
+async def test_a_refusal_is_shown_in_its_own_words(stack: Stack) -> None:
+    ran = await run(stack, "aiohttp_chat.py", DROVEWAY_MODEL="missing-model")
     assert "404 model_not_found" in ran.out + ran.errors
 
 
 def test_every_sample_is_run_somewhere() -> None:
-    samples = {path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".mjs")}
+    samples = {path.name for path in EXAMPLES.glob("*.py")}
     by_sdks = {name for name in samples if name.startswith(("openai_", "anthropic_"))}
     assert samples - by_sdks == set(SAID)

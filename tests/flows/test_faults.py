@@ -10,7 +10,7 @@ from droveway.contracts.config import Config
 from tests.support.flows import Got, ask, numbered, only_first, route, with_timeouts
 from tests.support.nats import NatsServer
 from tests.support.simulator import chat_body
-from tests.support.stack import Stack, running_stack
+from tests.support.stack import UNSPARED, Stack, running_stack
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -97,7 +97,9 @@ def _configure(config: Config) -> Config:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stack(nats: NatsServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     folder = tmp_path_factory.mktemp("faults")
-    async with running_stack(nats, folder, simulators=2, configure=_configure) as world:
+    async with running_stack(
+        nats, folder, simulators=2, configure=_configure, environment=UNSPARED
+    ) as world:
         yield world
 
 

@@ -12,8 +12,9 @@ import pytest
 import pytest_asyncio
 
 from droveway.cli import ports
+from droveway.contracts.access import Key, Limit
 from droveway.contracts.client import MAX_MESSAGE_BYTES
-from droveway.contracts.config import Config, Key, Limit
+from droveway.contracts.config import Config
 from droveway.contracts.envelope import PREFIX
 from droveway.runtime.api_key import hash_key, make_key, parse_key
 from tests.support.bus_client import (
@@ -214,7 +215,7 @@ async def test_a_cancel_closes_the_call_and_is_confirmed(
 
 
 async def _was_cancelled(nats: NatsServer, answer: Answer) -> None:
-    trail = await rows_of(nats, answer.frames[0]["request_id"])
+    trail = await rows_of(nats, answer.frames[0]["request_id"], attempts=1)
     assert trail.request is not None
     assert (trail.request.outcome, trail.request.status) == ("cancelled", 499)
     assert trail.request.protocol == "nats"

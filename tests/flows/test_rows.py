@@ -24,7 +24,7 @@ from tests.support.flows import (
 )
 from tests.support.nats import NatsServer
 from tests.support.simulator import chat_body
-from tests.support.stack import Stack, running_stack
+from tests.support.stack import UNSPARED, Stack, running_stack
 
 REQUESTS = 200
 SEED = 20261122
@@ -60,6 +60,7 @@ async def _one(client: httpx.AsyncClient, model: str, *, stream: bool) -> Got | 
 async def test_rows_books_and_counters_agree(own_nats: NatsServer, tmp_path: Path) -> None:
     admin = {name: ports.free() for name in ("metrics", "gateway")}
     environment = {f"DROVEWAY_{n.upper()}_ADMIN_PORT": str(port) for n, port in admin.items()}
+    environment |= UNSPARED
     dice = random.Random(SEED)
     asked = [(dice.choice(MODELS), dice.random() < 0.5) for _ in range(REQUESTS)]
     async with running_stack(

@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable
+from typing import NoReturn
 
 import msgspec
 
 from droveway.caller.answers import answer_for
 from droveway.caller.attempt import AttemptRecord
+from droveway.caller.credential_limits import CredentialLimits
 from droveway.caller.failures import failure_of_status
 from droveway.caller.outgoing import Outgoing, outgoing
 from droveway.caller.phases import Phases
@@ -21,6 +23,7 @@ from droveway.contracts.envelope import MALFORMED
 from droveway.contracts.errors import Failure, failure
 from droveway.dialects import dialect
 from droveway.dialects.chat import passing as openai_chat
+from droveway.dialects.estimate import body_tokens
 from droveway.dialects.events import InBandError
 from droveway.dialects.untranslatable import Untranslatable
 from droveway.runtime.relay import Sender
@@ -48,16 +51,21 @@ class UpstreamCall:
         self,
         record: AttemptRecord,
         upstream: Upstream,
+        limits: CredentialLimits,
         sender: Sender,
         on_commit: Callable[[], None],
+        on_end: Callable[[], None],
         max_answer_bytes: int,
         after_finish_s: float,
     ) -> None:
         self._record = record
         self._call = record.call
         self._upstream = upstream
+        self._limits = limits
+        self._credential = (record.call.target.provider, record.call.target.credential)
         self._sender = sender
         self._on_commit = on_commit
+        self._on_end = on_end
         self._max_answer_bytes = max_answer_bytes
         self._after_finish_s = after_finish_s
         self._held: list[bytes] = []
@@ -74,7 +82,7 @@ class UpstreamCall:
             RelayCut: The door has gone.
         """
         record, call = self._record, self._call
-        record.input_estimate_tokens = len(body) // 4
+        record.input_estimate_tokens = body_tokens(body)
         sent = self._outgoing(body)
         record.warnings = sent.warnings
         record.sent()
@@ -85,7 +93,8 @@ class UpstreamCall:
             record.headers(response.status)
             if not 200 <= response.status < 300:
                 await self._refused(response)
-            elif call.stream:
+            self._limits.answered(self._credential, response.headers)
+            if call.stream:
                 await self._relay_stream(response)
             else:
                 await self._relay_whole(response)
@@ -99,8 +108,9 @@ class UpstreamCall:
             if call.dialect == dialect.CHAT:
                 self._answer.facts.expected_choices = openai_chat.choices_asked(body)
         except Untranslatable as error:
-            refused = failure(error.code, error.message, param=error.param)
-            raise CallFailed(refused) from None
+            misfit = failure(error.code, error.message, param=error.param)
+            # Nothing was sent; a target of another dialect or model may have words for it.
+            raise CallFailed(msgspec.structs.replace(misfit, elsewhere=True)) from None
         except msgspec.DecodeError as error:  # doors check bodies, so only a foreign one gets here
             raise CallFailed(failure("invalid_json", str(error)[:200])) from None
         return sent
@@ -119,11 +129,14 @@ class UpstreamCall:
             total_s=min(timeouts.total_s, total_s),
         )
 
-    async def _refused(self, response: UpstreamResponse) -> None:
+    async def _refused(self, response: UpstreamResponse) -> NoReturn:
         body = b""
         with contextlib.suppress(UpstreamError):  # the status says enough
             body = await response.read_all(MAX_ERROR_BYTES)
-        raise CallFailed(failure_of_status(response.status, response.headers, body))
+        occurrence = failure_of_status(response.status, response.headers, body)
+        raise CallFailed(
+            self._limits.failed(self._credential, response.status, response.headers, occurrence)
+        )
 
     async def _relay_whole(self, response: UpstreamResponse) -> None:
         record = self._record
@@ -137,10 +150,12 @@ class UpstreamCall:
         usage, origin = record.used(), record.origin()
         reason = record.facts.finish_reason
         if len(body) <= relay.INLINE_BYTES:
+            self._on_end()
             self._sender.complete(usage, reason, body, origin)
             return
         for start in range(0, len(body), relay.WINDOW_BYTES):
             await self._sender.send((body[start : start + relay.WINDOW_BYTES],), origin)
+        self._on_end()
         self._sender.complete(usage, reason, b"", origin)
 
     async def _relay_stream(self, response: UpstreamResponse) -> None:
@@ -162,6 +177,7 @@ class UpstreamCall:
         used = self._record.used()
         if last := self._answer.close(used):
             await self._send(last)
+        self._on_end()
         self._sender.complete(used, facts.finish_reason)
 
     async def _relay_events(

@@ -10,7 +10,9 @@ import msgspec
 
 from droveway.caller.attempt import AttemptRecord
 from droveway.caller.call import CallFailed, UpstreamCall
+from droveway.caller.credential_limits import CredentialLimits
 from droveway.caller.failures import failure_after_commit, failure_before_commit
+from droveway.caller.leases import Leases
 from droveway.caller.news import News, unknown
 from droveway.caller.pull import fetch_body
 from droveway.caller.settings import CallerSettings
@@ -56,12 +58,14 @@ class Caller:
     """The handlers' collaborators and the attempts that run."""
 
     def __init__(
-        self, bus: Bus, upstreams: Upstreams, spool: Spool, telemetry: Telemetry,
-        settings: CallerSettings,
+        self, bus: Bus, upstreams: Upstreams, limits: CredentialLimits, spool: Spool,
+        leases: Leases, telemetry: Telemetry, settings: CallerSettings,
     ) -> None:  # fmt: skip
         self._bus = bus
         self._upstreams = upstreams
+        self._limits = limits
         self._spool = spool
+        self._leases = leases
         self._telemetry = telemetry
         self._settings = settings
         self._running: dict[bytes, _Running] = {}
@@ -88,6 +92,7 @@ class Caller:
             text = f"This caller doesn't know {call.target.provider}/{call.target.credential} yet"
             news.failed(failure("provider_unavailable", text))
             return
+        await self._limits.short_rest((call.target.provider, call.target.credential))
         if call.attempt_id in self._taken:  # delivered twice: it runs, or it has run
             return
         earlier = self._running.get(call.relay_id)
@@ -102,6 +107,11 @@ class Caller:
             self._refused += 1
             news.busy(upstream.in_flight)
             return
+        cooling = self._limits.refusal((call.target.provider, call.target.credential))
+        if cooling is not None:  # its router doesn't know yet, or has no other target
+            self._refused += 1
+            news.failed(cooling)
+            return
         self._taken[call.attempt_id] = news
         if len(self._taken) > REMEMBERED_ATTEMPTS:
             self._taken.popitem(last=False)
@@ -109,6 +119,7 @@ class Caller:
         running = _Running(asyncio.current_task(), call.attempt, record, news)
         self._running[call.relay_id] = running
         upstream.in_flight += 1
+        self._leases.begin(record)
         news.started()
         unlink = self.hub.link(call.router, news.orphaned)
         try:
@@ -119,6 +130,7 @@ class Caller:
             upstream.in_flight -= 1
             if self._running.get(call.relay_id) is running:
                 del self._running[call.relay_id]
+            self._leases.settle(record)
             self._spool.put(record.row())
             record.record_spans(upstream)
 
@@ -187,8 +199,10 @@ class Caller:
         upstream_call = UpstreamCall(
             record,
             upstream,
+            self._limits,
             sender,
             on_commit,
+            lambda: self._leases.settle(record),
             self._settings.max_answer_bytes,
             self._settings.after_finish_s,
         )
@@ -228,9 +242,11 @@ class Caller:
         self._failed += 1
         if record.committed:
             record.fail(after, "interrupted")
+            self._leases.settle(record)
             sender.interrupt(after, record.used())
             return
         record.fail(before)
+        self._leases.settle(record)
         news.failed(before, status=record.status, request_sent=record.request_sent)
 
     def _end_cancelled(
@@ -240,6 +256,7 @@ class Caller:
         if running.reason:
             gone = failure("client_closed_request", running.reason[:200])
             record.fail(gone, "cancelled")
+            self._leases.settle(record)
             if not record.committed:
                 # The door may have told only us: without news the router would try elsewhere.
                 news.failed(gone)

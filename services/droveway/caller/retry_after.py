@@ -23,7 +23,7 @@ def retry_after_ms(headers: Mapping[str, str], now: datetime | None = None) -> i
         return None
     try:
         when = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)

@@ -1,17 +1,22 @@
 """The caller's wiring."""
 
 import asyncio
+import functools
 import logging
 
+from droveway.caller.credential_limits import CredentialLimits
 from droveway.caller.handlers import Caller
+from droveway.caller.health import HealthDigests
+from droveway.caller.leases import Leases
 from droveway.caller.settings import CallerSettings
 from droveway.caller.upstreams import Upstreams, check_credentials
-from droveway.contracts import dispatch
+from droveway.contracts import dispatch, health
 from droveway.contracts.config import Config
 from droveway.otel.logs import log_event
 from droveway.runtime.config_file import LiveConfig
 from droveway.runtime.consumer import on_message
 from droveway.runtime.errors import SettingsError
+from droveway.runtime.heard_health import HeardHealth
 from droveway.runtime.service import Process, Ready, running
 from droveway.runtime.spool import Spool
 
@@ -32,7 +37,10 @@ async def run(settings: CallerSettings, stop: asyncio.Event, ready: Ready) -> No
     ):
         await upstreams.configure(live.current)
         spool = Spool(process.bus, settings.spool_rows)
-        caller = Caller(process.bus, upstreams, spool, process.telemetry, settings)
+        leases = Leases(process.bus)
+        heard = HeardHealth(but=process.instance)
+        limits = CredentialLimits(settings.max_cooldown_s, settings.refused_s, heard)
+        caller = Caller(process.bus, upstreams, limits, spool, leases, process.telemetry, settings)
         changed = asyncio.Event()
 
         def on_change(config: Config) -> None:
@@ -45,19 +53,23 @@ async def run(settings: CallerSettings, stop: asyncio.Event, ready: Ready) -> No
         process.gauges.add("caller", caller.statistics)
         process.gauges.add("relay", caller.hub.statistics)
         process.gauges.add("spool", spool.statistics)
+        process.gauges.add("leases", leases.statistics)
         process.gauges.add("config", live.statistics)
         await caller.hub.listen()
         process.background(caller.hub.run())
         process.background(caller.stall.run())
         process.background(spool.run())
+        process.background(leases.run())
         process.background(live.follow())
-        process.background(_reconfigure(process, live, upstreams, changed))
+        process.background(_reconfigure(process, live, upstreams, limits, changed))
+        process.background(HealthDigests(process.bus, settings.pool, limits).run())
+        await process.bus.subscribe(health.health_subject(settings.pool), heard.on_digest)
         subscription = await process.bus.subscribe(
             dispatch.dispatch_subject(settings.pool),
             on_message(consumer, dispatch.call_decoder, caller.call, caller.refuse_full),
             queue="caller",
         )
-        _show_upstreams(process, upstreams)
+        _show_upstreams(process, upstreams, limits)
         process.takes_work(ready, 0)
         await stop.wait()
         subscription.close()
@@ -67,7 +79,11 @@ async def run(settings: CallerSettings, stop: asyncio.Event, ready: Ready) -> No
 
 
 async def _reconfigure(
-    process: Process, live: LiveConfig, upstreams: Upstreams, changed: asyncio.Event
+    process: Process,
+    live: LiveConfig,
+    upstreams: Upstreams,
+    limits: CredentialLimits,
+    changed: asyncio.Event,
 ) -> None:
     """Adopts new providers; what can't be opened leaves the old ones in force."""
     while True:
@@ -82,11 +98,21 @@ async def _reconfigure(
             await upstreams.configure(live.current)
         except SettingsError as error:
             log_event(log, "config_reload_failed", level=logging.ERROR, reason=str(error))
-        _show_upstreams(process, upstreams)
-
-
-def _show_upstreams(process: Process, upstreams: Upstreams) -> None:
-    for upstream in upstreams.all():
-        process.gauges.replace(
-            "upstream", upstream.statistics, {"destination": upstream.provider.id}
+        limits.keep(
+            (upstream.provider.id, credential)
+            for upstream in upstreams.all()
+            for credential in upstream.secrets
         )
+        _show_upstreams(process, upstreams, limits)
+
+
+def _show_upstreams(process: Process, upstreams: Upstreams, limits: CredentialLimits) -> None:
+    for upstream in upstreams.all():
+        provider = upstream.provider.id
+        process.gauges.replace("upstream", upstream.statistics, {"destination": provider})
+        for credential in upstream.secrets:
+            process.gauges.replace(
+                "credential",
+                functools.partial(limits.statistics, (provider, credential)),
+                {"destination": provider, "credential": credential},
+            )

@@ -17,6 +17,11 @@ class CallerSettings(WorkerSettings, frozen=True, kw_only=True):
     """A whole answer, streamed or not; beyond it the attempt fails as `bad_upstream`."""
     after_finish_s: Annotated[float, msgspec.Meta(gt=0)] = 5.0
     """After the last finish reason: how long to wait for usage and the end of the stream."""
+    max_cooldown_s: Annotated[float, msgspec.Meta(ge=0, le=600)] = 600.0
+    """Longest time for which a provider's 429 may have a credential spared; 0: none is spared."""
+    refused_s: Annotated[float, msgspec.Meta(ge=0, le=600)] = 60.0
+    """How long a credential is spared whose provider answers 401, 402 or 403; then one attempt
+    tries it. 0: it isn't spared."""
     pull_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
     """How long fetching a large request body from its door may take."""
     spool_rows: Count = 10_000

@@ -24,22 +24,29 @@ _LONGEST_WAIT_S = 0.8
 async def admit(
     bus: Bus,
     request: InferenceRequested,
+    model: str,
     remaining_ms: int,
     within_ms: int = admission.DECIDE_WITHIN_MS,
     on_silence: Callable[[], None] = lambda: None,
+    *,
+    places: tuple[admission.Place, ...] = (),
+    attempt: int = 1,
 ) -> admission.Decision:
     """The limiter's decision; denied with `limiter_unavailable` when there is none in time.
 
     Args:
         bus: Where to ask.
         request: What wants to run.
+        model: The name that is routed for it.
         remaining_ms: How long its client still waits.
         within_ms: How long to go on asking.
         on_silence: Called after each question that wasn't answered.
+        places: The targets that would serve it, in order of preference.
+        attempt: Above 1 for a further target of a request that was admitted.
     """
     until_s = time.monotonic() + min(within_ms, remaining_ms) / 1000
     wait_s = admission.DECIDE_WITHIN_MS / 1000
-    question = encode(_question(bus, request, remaining_ms))
+    question = encode(_question(bus, request, model, remaining_ms, places, attempt))
     subject = admission.admission_subject(PARTITION)
     while True:
         asked_s = time.monotonic()
@@ -60,7 +67,12 @@ async def admit(
 
 
 def _question(
-    bus: Bus, request: InferenceRequested, remaining_ms: int
+    bus: Bus,
+    request: InferenceRequested,
+    model: str,
+    remaining_ms: int,
+    places: tuple[admission.Place, ...],
+    attempt: int,
 ) -> admission.AdmissionRequested:
     return admission.AdmissionRequested(
         request_id=request.request_id,
@@ -69,8 +81,10 @@ def _question(
         instead_of=request.instead_of,
         key_id=request.key_id,
         tenant=request.tenant,
-        model=request.model,
+        model=model,
         input_tokens=request.input_estimate_tokens,
         max_output_tokens=request.max_output_tokens,
         remaining_ms=remaining_ms,
+        places=places,
+        attempt=attempt,
     )

@@ -4,26 +4,27 @@ import asyncio
 import logging
 import random
 import time
-from collections import deque
 
 from droveway.contracts import dispatch, inference
 from droveway.contracts.admission import Denied, Held
 from droveway.contracts.envelope import is_inbox_of, new_attempt_id
 from droveway.contracts.errors import Failure, failure
-from droveway.contracts.inference import Accepted, InferenceRequested, Refused, TriedTarget, Window
-from droveway.otel import names
-from droveway.otel.context import (
-    SpanEvent,
-    TraceContext,
-    child,
-    format_traceparent,
-    parse_traceparent,
+from droveway.contracts.inference import (
+    Accepted,
+    InferenceRequested,
+    Refused,
+    Standing,
+    TriedTarget,
+    standing_of,
 )
+from droveway.otel.context import format_traceparent
 from droveway.otel.setup import Telemetry
-from droveway.router.admission import admit
 from droveway.router.attempt import Attempt
-from droveway.router.outcome import last_word
+from droveway.router.cooldowns import Cooldowns
+from droveway.router.journey import Journey
+from droveway.router.outcome import is_misfit, last_word
 from droveway.router.owned import DOORS, Owned, OwnedRequests
+from droveway.router.permit import Permit
 from droveway.router.routes import Candidate, RoutingTable
 from droveway.router.settings import RouterSettings
 from droveway.runtime.bus import Bus
@@ -33,10 +34,9 @@ from droveway.runtime.rare_log import RareLog
 log = logging.getLogger(__name__)
 _bad_reply_subject = RareLog(log, "bad_reply_subject")
 
-_NO_FAULT = frozenset({"cancelled", "held_elsewhere"})
 _UNSTARTED_ATTEMPTS = 4
-"""Attempts that no caller began, since the one that got the call is frozen, say: nothing was spent,
-so they don't count. Further ones do."""
+"""Attempts that no caller began, since the one that got the call is frozen, say, or whose target
+has no words for the request: nothing was spent, so they don't count. Further ones do."""
 
 
 class Router:
@@ -46,6 +46,7 @@ class Router:
         self, bus: Bus, owned: OwnedRequests, telemetry: Telemetry, settings: RouterSettings
     ) -> None:
         self.table: RoutingTable | None = None
+        self.cooldowns = Cooldowns()
         self._bus = bus
         self._owned = owned
         self._telemetry = telemetry
@@ -61,7 +62,7 @@ class Router:
         owned = self._owned.begin(request, reply)
         if owned is None:
             return
-        journey = _Journey(request, owned, self._telemetry)
+        journey = Journey(request, owned, self._telemetry)
         committed: dispatch.Running | None = None
         try:
             committed = await self._serve(request, reply, owned, journey)
@@ -90,7 +91,7 @@ class Router:
             )
 
     async def _serve(
-        self, request: InferenceRequested, reply: str, owned: Owned, journey: "_Journey"
+        self, request: InferenceRequested, reply: str, owned: Owned, journey: Journey
     ) -> dispatch.Running | None:
         """Who has committed it; None when it was refused, or nothing is to be said of it."""
         assert self.table is not None
@@ -99,38 +100,56 @@ class Router:
         if isinstance(found, Failure):
             self._refuse(owned, journey, found)
             return None
-        decision = await admit(
+        await self.cooldowns.short_wait(found)
+        permit = Permit(
             self._bus,
             request,
-            deadline.remaining_ms(),
-            self._settings.admit_within_ms,
+            self.table.served(request.model),
+            found,
+            self._settings,
             lambda: self._owned.wait(owned),
         )
+        decision = await permit.obtain(deadline)
         journey.admitted_ns = self._telemetry.clock.now_ns()
         if isinstance(decision, Denied):
-            self._refuse(owned, journey, decision.failure, decision.requests)
+            self._refuse(owned, journey, decision.failure, decision)
             return None
         if isinstance(decision, Held):
             self._leave(owned, journey, decision)
             return None
         owned.accepted = Accepted(
-            request_id=request.request_id, router=self._bus.instance, requests=decision.requests
+            request_id=request.request_id, router=self._bus.instance, **standing_of(decision)
         )
         self._owned.say(reply, owned.accepted)
-        candidates = deque(found)
+        try:
+            return await self._attempts(request, reply, owned, journey, permit, deadline)
+        finally:
+            if journey.outcome not in ("committed", "lost"):
+                permit.release()
+
+    async def _attempts(
+        self, request: InferenceRequested, reply: str, owned: Owned, journey: Journey,
+        permit: Permit, deadline: Deadline,
+    ) -> dispatch.Running | None:  # fmt: skip
+        """One target after the other, until an attempt commits or no other may help."""
         limit = min(self._settings.max_attempts, request.attempts_left)
         failures: list[Failure] = []
         started = 0
-        while candidates and started < limit and owned.attempts < limit + _UNSTARTED_ATTEMPTS:
+        while started < limit and owned.attempts < limit + _UNSTARTED_ATTEMPTS:
             if self._owned.lapsed or owned.lapsed:
                 journey.outcome = "lost"  # and nothing is said: another router may have it by now
                 return None
             if deadline.passed:
                 failures.append(failure("deadline_exceeded"))
                 break
+            candidate = await permit.next(deadline)
+            if candidate is None:
+                break
+            if isinstance(candidate, Failure):
+                failures.append(candidate)
+                break
             owned.attempts += 1
-            candidate = candidates.popleft()
-            news = await self._try(request, reply, owned, journey, candidate, deadline)
+            news = await self._try(request, reply, owned, journey, candidate, permit, deadline)
             if isinstance(news, dispatch.Committed):
                 self._owned.counts["committed"] += 1
                 journey.outcome = "committed"
@@ -141,12 +160,14 @@ class Router:
                     committed=True,
                 )
             failures.append(_failure_of(news))
-            started += owned.attempt is None or bool(owned.attempt.caller)
+            begun = owned.attempt is None or bool(owned.attempt.caller)
+            started += begun and not is_misfit(failures[-1])
             if not failures[-1].elsewhere:
                 break
             if owned.attempt is not None and owned.attempt.lost:
-                candidates.appendleft(candidate)  # another caller may reach the same target
-        self._refuse(owned, journey, last_word(failures, journey.tried), decision.requests)
+                permit.unsettled = permit.unsettled or bool(owned.attempt.caller)
+                permit.again(candidate)  # another caller may reach the same target
+        self._refuse(owned, journey, last_word(failures, journey.tried), permit.standing)
         return None
 
     def _candidates(
@@ -159,15 +180,17 @@ class Router:
             text = f"The model `{request.model[:100]}` does not exist or you do not have access"
             return failure("model_not_found", text, param="model")
         candidates = table.candidates(route, model, self._dice)
-        return table.able(candidates, request.needs, request.dialect)
+        able = table.able(candidates, request.needs, request.dialect)
+        return able if isinstance(able, Failure) else self.cooldowns.order(able)
 
     async def _try(
         self,
         request: InferenceRequested,
         reply: str,
         owned: Owned,
-        journey: "_Journey",
+        journey: Journey,
         candidate: Candidate,
+        permit: Permit,
         deadline: Deadline,
     ) -> dispatch.AttemptNews:
         began_s = time.monotonic()
@@ -194,6 +217,7 @@ class Router:
             body=request.body,
             remaining_ms=remaining_ms,
             first_token_ms=first_token_ms,
+            lease_ms=permit.lease_ms,
             received_ns=journey.received_ns,
             admitted_ns=journey.admitted_ns,
             routed_ns=self._telemetry.clock.now_ns(),
@@ -206,6 +230,7 @@ class Router:
         news = await owned.attempt.run(
             self._settings.start_within_ms / 1000, within_ms / 1000 + grace_s
         )
+        self.cooldowns.learn(candidate.target, news)
         if not isinstance(news, dispatch.Committed):
             journey.tried.append(
                 TriedTarget(
@@ -218,7 +243,7 @@ class Router:
             )
         return news
 
-    def _leave(self, owned: Owned, journey: "_Journey", held: Held) -> None:
+    def _leave(self, owned: Owned, journey: Journey, held: Held) -> None:
         """Another router has it; the door is told which one, and finds out how that one is."""
         journey.outcome = "held_elsewhere"
         news = inference.Held(
@@ -232,9 +257,9 @@ class Router:
     def _refuse(
         self,
         owned: Owned,
-        journey: "_Journey",
+        journey: Journey,
         occurrence: Failure,
-        requests: Window | None = None,
+        standing: Standing | None = None,
     ) -> None:
         self._owned.counts["refused"] += 1
         journey.outcome = occurrence.code
@@ -243,7 +268,7 @@ class Router:
             router=self._bus.instance,
             failure=occurrence,
             tried=tuple(journey.tried),
-            requests=requests,
+            **(standing_of(standing) if standing else {}),
         )
         self._owned.finish(owned, refused)
 
@@ -256,45 +281,3 @@ def _failure_of(news: dispatch.AttemptNews) -> Failure:
             return failure("provider_busy", retry_after_ms=1_000)
         case dispatch.Started() | dispatch.Committed():
             return failure("internal_error", f"unexpected {type(news).__name__} after the start")
-
-
-class _Journey:
-    """One request's way through this router, for its span and for what clients are told."""
-
-    def __init__(self, request: InferenceRequested, owned: Owned, telemetry: Telemetry) -> None:
-        self.request = request
-        self._owned = owned
-        self._telemetry = telemetry
-        self.received_ns = telemetry.clock.now_ns()
-        self.admitted_ns = 0
-        self.tried: list[TriedTarget] = []
-        self.outcome = ""
-        self._parent = parse_traceparent(request.traceparent)
-        self.span = (
-            child(self._parent) if self._parent else TraceContext(bytes(16), bytes(8), False)
-        )
-
-    def record_span(self) -> None:
-        if not self._telemetry.wants(self.span):
-            return
-        committed = self.outcome == "committed"
-        events: list[SpanEvent] = []
-        if self.admitted_ns:
-            events.append((names.EVENT_LIMIT, self.admitted_ns, {}))
-        self._telemetry.record(
-            name=names.SPAN_ROUTE,
-            kind="consumer",
-            context=self.span,
-            parent=self._parent,
-            start_ns=self.received_ns,
-            end_ns=self._telemetry.clock.now_ns(),
-            attributes={
-                names.DROVEWAY_REQUEST_ID: self.request.request_id,
-                names.DROVEWAY_TENANT_ID: self.request.tenant,
-                names.GEN_AI_REQUEST_MODEL: self.request.model,
-                names.DROVEWAY_ATTEMPTS: self._owned.attempts,
-                names.DROVEWAY_OUTCOME: self.outcome,
-            },
-            events=events,
-            error=None if committed or self.outcome in _NO_FAULT else self.outcome,
-        )

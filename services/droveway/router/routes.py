@@ -22,6 +22,8 @@ class Candidate(NamedTuple):
     pool: str
     first_token_ms: int
     total_ms: int
+    limited: bool = False
+    """Its credential has limits, so each attempt needs leave."""
 
     @property
     def label(self) -> str:
@@ -104,7 +106,11 @@ class RoutingTable:
         )
         timeouts = provider.timeouts
         return Candidate(
-            target, provider.pool, int(timeouts.first_token_s * 1000), int(timeouts.total_s * 1000)
+            target,
+            provider.pool,
+            int(timeouts.first_token_s * 1000),
+            int(timeouts.total_s * 1000),
+            any(one.limits for one in provider.credentials if one.id == chosen.credential),
         )
 
 

@@ -4,6 +4,7 @@ import asyncio
 
 from droveway.contracts import inference
 from droveway.contracts.config import Config
+from droveway.contracts.health import HEALTH_OF_ALL
 from droveway.router.handlers import Router
 from droveway.router.owned import OwnedRequests
 from droveway.router.routes import RoutingTable
@@ -26,6 +27,7 @@ async def run(settings: RouterSettings, stop: asyncio.Event, ready: Ready) -> No
         live.on_change(configure)
         consumer = process.consumer("inference", settings.max_in_flight)
         process.gauges.add("router", owned.statistics)
+        process.gauges.add("cooldowns", router.cooldowns.statistics)
         process.gauges.add("relay", owned.hub.statistics)
         process.gauges.add("config", live.statistics)
         await owned.hub.listen()
@@ -36,6 +38,7 @@ async def run(settings: RouterSettings, stop: asyncio.Event, ready: Ready) -> No
         receive = on_message(consumer, inference.request_decoder, router.route, router.refuse_full)
         for_any = inference.inference_subject(inference.INTERACTIVE)
         for_this = inference.inference_subject(inference.INTERACTIVE, process.instance)
+        await process.bus.subscribe(HEALTH_OF_ALL, router.cooldowns.on_digest)
         subscriptions = [
             await process.bus.subscribe(for_any, receive, queue="router"),
             await process.bus.subscribe(for_this, receive),

@@ -23,6 +23,9 @@ class Dialect(Protocol):
     def headers(self, request_id: str, processing_ms: int, /) -> dict[str, str]:
         """Say which headers every answer has."""
 
+    def limit_headers(self, remaining: int, reset_ms: int, /) -> dict[str, str]:
+        """Say how many requests are left, and until when."""
+
     def error_body(self, error: ApiError, request_id: str, /) -> bytes:
         """Put a refusal into the dialect's error object."""
 

@@ -81,8 +81,12 @@ NUMBERS = {
     "reasoning": 100_000,
     "dimensions": 4096,
     "times": 1_000_000,
+    "remaining": 1_000_000,
+    "reset": 3_600_000,
 }
 """Faults that take a whole number, with the largest."""
+RESET_MS = 1_000
+"""Until limits are whole again, when `remaining` comes without `reset`."""
 SAID = ("numbered", "reasoning", "dimensions")
 """Numbers of what is said, which goes on when the faults don't strike."""
 TEXTS = ("sloppy", "finish")

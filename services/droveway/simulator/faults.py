@@ -33,6 +33,8 @@ Values are percent-decoded, so that a date fits: `429=Wed%2C 21 Oct 2026 07:28:0
         reasoning=n     n tokens of reasoning come first
         dimensions=n    length of an embedding nobody gave a length
         finish=word     the reason to finish, in the dialect's own words
+        remaining=n     rate limit headers in the dialect's own words: n requests are left
+        reset=ms        until these are whole again; 1000 unless given
         no-done  no-finish  no-usage  sloppy=<shape> or just <shape>, see fault_names.SHAPES
         azure  deepseek  gemini  llamacpp      several shapes, see fault_names.BUNDLES
         times=n         the other faults strike the first n requests of this spec, model and

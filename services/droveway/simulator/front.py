@@ -10,6 +10,7 @@ from droveway.simulator.delivery import JSON_HEADERS, instead_of_answer
 from droveway.simulator.dialect import Dialect, Endpoint
 from droveway.simulator.errors import ApiError
 from droveway.simulator.fail_first import FailFirst
+from droveway.simulator.fault_names import RESET_MS
 from droveway.simulator.faults import (
     FaultError,
     Faults,
@@ -84,10 +85,11 @@ class Front:
             job = endpoint.read(body, request.headers, entry)
             faults = self._faults(request, job.model)
             entry.fault = faults.spec or None
+            limits = _limits(endpoint.dialect, faults)
             if faults.instead:
                 words = endpoint.dialect.words(entry.id, faults)
-                return with_wire_faults(instead_of_answer(faults, words), faults)
-            return with_wire_faults(job.steps(faults), faults)
+                return with_wire_faults(instead_of_answer(faults, words), faults, limits)
+            return with_wire_faults(job.steps(faults), faults, limits)
         except ApiError as error:
             error_body = endpoint.dialect.error_body(error, entry.id)
             return body_steps(error.status, JSON_HEADERS, error_body)
@@ -120,3 +122,10 @@ class Front:
         if not self._fail_first.strikes(faults, model, scope):
             faults = faults.spared()
         return faults.saying(said_by_name(model))
+
+
+def _limits(dialect: Dialect, faults: Faults) -> dict[str, str]:
+    remaining = faults.numbers.get("remaining")
+    if remaining is None:
+        return {}
+    return dialect.limit_headers(remaining, faults.numbers.get("reset", RESET_MS))

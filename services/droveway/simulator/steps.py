@@ -73,21 +73,23 @@ def body_steps(status: int, headers: dict[str, str], body: bytes) -> Iterator[St
     yield End.COMPLETE
 
 
-def with_wire_faults(steps: Iterator[Step], faults: Faults) -> Iterator[Step]:
-    """Apply the faults that don't care what the bytes say."""
+def with_wire_faults(
+    steps: Iterator[Step], faults: Faults, limits: dict[str, str]
+) -> Iterator[Step]:
+    """Apply the faults that don't care what the bytes say, and add headers that tell limits."""
     if "gzip" in faults.flags:
         steps = _gzipped(steps)
     if "one-byte" in faults.flags:
         steps = _byte_by_byte(steps)
     for step in steps:
-        yield _with_head_faults(step, faults) if isinstance(step, Head) else step
+        yield _with_head_faults(step, faults, limits) if isinstance(step, Head) else step
 
 
-def _with_head_faults(head: Head, faults: Faults) -> Head:
+def _with_head_faults(head: Head, faults: Faults, limits: dict[str, str]) -> Head:
     extra = {"set-cookie": "simulator=1; Path=/"} if "set-cookie" in faults.flags else {}
     return Head(
         status=head.status,
-        headers={**head.headers, **extra},
+        headers={**head.headers, **extra, **limits},
         length=head.length,
         early_hints=faults.numbers.get("1xx", 0),
     )

@@ -65,6 +65,14 @@ class Anthropic:
         }
         return {"request-id": request_id, "anthropic-organization-id": ORGANIZATION, **limits}
 
+    def limit_headers(self, remaining: int, reset_ms: int) -> dict[str, str]:
+        """Say how many requests are left; times are RFC 3339."""
+        at = datetime.now(UTC) + timedelta(milliseconds=reset_ms)
+        return {
+            "anthropic-ratelimit-requests-remaining": str(remaining),
+            "anthropic-ratelimit-requests-reset": at.isoformat(timespec="milliseconds"),
+        }
+
     def error_body(self, error: ApiError, request_id: str) -> bytes:
         """Encode `{"type":"error","error":{...}}`."""
         kind, message = _REFUSALS.get(str(error.status), ("api_error", "The request failed."))

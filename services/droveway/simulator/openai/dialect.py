@@ -62,6 +62,10 @@ _REFUSALS = {
 }
 
 
+REQUESTS_PER_MINUTE = 10_000
+"""The limit that is told beside what is left of it."""
+
+
 class OpenAI:
     """OpenAI's manners."""
 
@@ -77,6 +81,14 @@ class OpenAI:
             "x-request-id": request_id,
             "openai-version": "2020-10-01",
             "openai-processing-ms": str(processing_ms),
+        }
+
+    def limit_headers(self, remaining: int, reset_ms: int) -> dict[str, str]:
+        """Say how many requests are left; times are durations as Go writes them."""
+        return {
+            "x-ratelimit-limit-requests": str(max(remaining, REQUESTS_PER_MINUTE)),
+            "x-ratelimit-remaining-requests": str(remaining),
+            "x-ratelimit-reset-requests": f"{reset_ms}ms",
         }
 
     def error_body(self, error: ApiError, request_id: str) -> bytes:

@@ -1,0 +1,109 @@
+"""Leave to run one request: asked of the limiter, and again for each further target that costs."""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from droveway.contracts.admission import Admitted, Decision, Denied, Place
+from droveway.contracts.envelope import encode
+from droveway.contracts.errors import Failure, failure
+from droveway.contracts.inference import InferenceRequested, Standing
+from droveway.contracts.settlement import Released, settlement_subject
+from droveway.otel.logs import log_event
+from droveway.router.admission import PARTITION, admit
+from droveway.router.routes import Candidate
+from droveway.router.settings import RouterSettings
+from droveway.runtime.bus import Bus
+from droveway.runtime.deadline import Deadline
+from droveway.runtime.errors import BusError
+
+log = logging.getLogger(__name__)
+
+MAX_PLACES = 16
+"""Targets that one question names; a route with more tries the first of them."""
+
+
+class Permit:
+    """One request's candidates, in the order in which the limiter has room for them.
+
+    What is reserved is settled by the caller of each attempt; `release` frees the rest when no
+    attempt commits. `model` is the name that is routed, which limits mean: an alias is no way round
+    them.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        request: InferenceRequested,
+        model: str,
+        candidates: Sequence[Candidate],
+        settings: RouterSettings,
+        on_silence: Callable[[], None],
+    ) -> None:
+        self._bus = bus
+        self._request = request
+        self._model = model
+        self._left = deque(candidates[:MAX_PLACES])
+        self._settings = settings
+        self._on_silence = on_silence
+        self._asked = 0
+        self._granted: Candidate | None = None
+        self.unsettled = False
+        """A caller that had begun is gone: nobody says what it spent until its lease is over."""
+        self.standing: Standing | None = None
+        self.lease_ms = 0
+
+    async def obtain(self, deadline: Deadline) -> Decision:
+        """The limiter's decision on the request and its first target."""
+        return await self._ask(deadline)
+
+    async def next(self, deadline: Deadline) -> Candidate | Failure | None:
+        """Whom to try now; None when all have been tried, a failure when none has room."""
+        if self._granted is None and self._left:
+            if not self.lease_ms and not any(one.limited for one in self._left):
+                return self._left.popleft()
+            decision = await self._ask(deadline)
+            if isinstance(decision, Denied):
+                return decision.failure
+            if not isinstance(decision, Admitted):  # it has passed to another router meanwhile
+                return failure("service_unavailable", "Another router runs the request")
+        granted, self._granted = self._granted, None
+        return granted
+
+    def again(self, candidate: Candidate) -> None:
+        """The target wasn't reached: it is next, under the leave that it has."""
+        self._granted = candidate
+
+    def release(self) -> None:
+        """No attempt has committed or will: what is left of the reservation is free."""
+        if not self.lease_ms or self.unsettled:
+            return
+        released = Released(request_id=self._request.request_id, router=self._bus.instance)
+        try:
+            self._bus.publish(settlement_subject(PARTITION), encode(released))
+        except BusError as error:  # then it's free when its lease is over
+            log_event(log, "release_unsent", level=logging.WARNING, reason=str(error))
+
+    async def _ask(self, deadline: Deadline) -> Decision:
+        self._asked += 1
+        decision = await admit(
+            self._bus,
+            self._request,
+            self._model,
+            deadline.remaining_ms(),
+            self._settings.admit_within_ms,
+            self._on_silence,
+            places=tuple(_place(candidate) for candidate in self._left),
+            attempt=self._asked,
+        )
+        if isinstance(decision, Admitted):
+            self._granted = self._left[decision.place]
+            del self._left[decision.place]
+            self.lease_ms = max(self.lease_ms, decision.lease_ms)
+            self.standing = self.standing or decision
+        return decision
+
+
+def _place(candidate: Candidate) -> Place:
+    target = candidate.target
+    return Place(provider=target.provider, credential=target.credential, model=target.model)
