@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from droveway.contracts.config import Key
+from droveway.contracts.access import Key
 from droveway.runtime.api_key import KeyFormatError, checksum, hash_key, make_key, parse_key
 
 SECRET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg"

@@ -19,6 +19,7 @@ from droveway.runtime.config_file import parse
 COMMAND = Path(sys.executable).with_name("droveway")
 COMMANDS = (
     "up", "setup", "ask", "services", "trace", "config check", "keys new", "nats config", "version",
+    "tenants new", "limits show", "budgets show", "admin key",
 )  # fmt: skip
 SERVICES = {"gateway", "router", "limiter", "caller", "metrics", "simulator"}
 HELP_LIMIT_S = 0.2
@@ -89,7 +90,7 @@ def test_the_version_is_the_packages(here: Here) -> None:
 
 
 def test_a_new_key_comes_with_its_entry(here: Here) -> None:
-    outcome = here("keys", "new", "--environment", "test", "--tenant", "acme")
+    outcome = here("keys", "new", "--entry", "--environment", "test", "--tenant", "acme")
     key = outcome.stdout.strip()
     assert parse_key(key).environment == "test"
     assert key not in outcome.stderr
@@ -107,6 +108,17 @@ def test_a_new_key_comes_with_its_entry(here: Here) -> None:
         (("config", "check", "none.yaml"), "none.yaml: No such file"),
         (("trace", "req_0"), "no NATS server known"),
         (("setup",), "no NATS server known"),
+        (("keys", "new"), "no NATS server known"),
+        (("keys", "new", "--expires", "tomorrow"), "expires: 'tomorrow'"),
+        (("keys", "new", "--address", "10.0.0.1/8"), "addresses[0]"),
+        (("keys", "show", "Big Corp"), "no id"),
+        (("keys", "import", "none.csv"), "none.csv: No such file"),
+        (("admin", "key", "ann", "--role", "king"), "role"),
+        (("limits", "set", "k1"), "--none"),
+        (("limits", "set", "k1", "requests"), "field=value"),
+        (("limits", "set", "k1", "requests=0"), "requests"),
+        (("limits", "set", "k1", "speed=5"), "speed"),
+        (("budgets", "set", "k1", "usd=0"), "usd"),
         (("nats", "config", "--public-keys", "none"), "none"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

@@ -91,7 +91,7 @@ def test_an_id_that_no_key_has_is_refused(
 def test_a_new_key_takes_its_users_public_key(
     public: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    printed = droveway(capsys, "keys", "new", "--nats-user", public)
+    printed = droveway(capsys, "keys", "new", "--entry", "--nats-user", public)
     assert printed.code == 0
     entry = yaml.safe_load(printed.err[printed.err.index("keys:") :])["keys"][0]
     assert entry["nats_user"] == public

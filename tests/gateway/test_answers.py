@@ -3,8 +3,15 @@ import json
 import pytest
 
 from droveway.contracts.errors import CATALOGUE, ErrorCode, Failure, failure
-from droveway.contracts.inference import TriedTarget, Window
-from droveway.gateway.answers import duration, error_body, error_headers, window_headers, with_base
+from droveway.contracts.inference import Standing, TriedTarget, Window
+from droveway.gateway.answers import (
+    duration,
+    error_body,
+    error_headers,
+    standing_headers,
+    with_base,
+)
+from droveway.gateway.faces import ANTHROPIC, OPENAI, Face
 
 
 @pytest.mark.parametrize(
@@ -118,12 +125,16 @@ def test_durations_are_written_as_openai_does(milliseconds: int, text: bytes) ->
 
 def test_the_window_of_the_tightest_limit_is_told() -> None:
     window = Window(limit=60, remaining=59, reset_ms=360_000, window_ms=360_000)
-    assert window_headers(window) == [
+    standing = Standing(requests=window, tokens=window)
+    assert standing_headers(standing) == [
         (b"x-ratelimit-limit-requests", b"60"),
         (b"x-ratelimit-remaining-requests", b"59"),
         (b"x-ratelimit-reset-requests", b"6m0s"),
+        (b"x-ratelimit-limit-tokens", b"60"),
+        (b"x-ratelimit-remaining-tokens", b"59"),
+        (b"x-ratelimit-reset-tokens", b"6m0s"),
     ]
-    assert window_headers(None) == []
+    assert standing_headers(None) == []
 
 
 def test_every_answer_names_its_request() -> None:
@@ -132,3 +143,29 @@ def test_every_answer_names_its_request() -> None:
         (b"openai-version", b"2020-10-01"),
         (b"a", b"b"),
     ]
+
+
+def test_anthropics_clients_are_told_of_each_limit_by_its_own_names() -> None:
+    window = Window(limit=60, remaining=59, reset_ms=360_000, window_ms=360_000)
+    headers = dict(ANTHROPIC.standing_headers(Standing(requests=window, input_tokens=window)))
+    assert {name.rpartition(b"-")[0] for name in headers} == {
+        b"anthropic-ratelimit-requests",
+        b"anthropic-ratelimit-input-tokens",
+    }
+    assert headers[b"anthropic-ratelimit-input-tokens-remaining"] == b"59"
+
+
+@pytest.mark.parametrize(("face", "status"), [(OPENAI, 429), (ANTHROPIC, 402)])
+def test_a_budget_that_is_used_up_is_no_reason_to_retry(face: Face, status: int) -> None:
+    spent = failure("insufficient_quota")
+    assert face.status(spent) == status
+    assert dict(error_headers(spent)) == {b"x-should-retry": b"false"}
+
+
+@pytest.mark.parametrize(("wait_ms", "told"), [(60_000, None), (60_001, b"false")])
+def test_who_would_have_to_wait_longer_than_sdks_do_is_told_not_to(
+    wait_ms: int, told: bytes | None
+) -> None:
+    headers = dict(error_headers(failure("rate_limit_exceeded", retry_after_ms=wait_ms)))
+    assert headers.get(b"x-should-retry") == told
+    assert headers[b"retry-after-ms"] == b"%d" % wait_ms

@@ -3,17 +3,21 @@ from typing import Any
 import msgspec
 import pytest
 
-from droveway.contracts.config import Config, Key
+from droveway.contracts.access import Key, Tenant
+from droveway.contracts.config import Config
 from droveway.gateway.auth import (
     MAX_ADDRESSES,
     MAX_KEY_BYTES,
     Authenticator,
+    KeyForm,
     RawHeaders,
     Throttle,
     client_key,
     may_use,
 )
 from droveway.gateway.refusal import Refusal
+from droveway.gateway.trusted_proxies import TrustedProxies
+from droveway.runtime.access_checks import after
 from droveway.runtime.api_key import checksum, hash_key, make_key, parse_key
 from tests.support.nats import droveway_config
 
@@ -22,6 +26,7 @@ ADDRESS = "192.0.2.1"
 
 
 def config_with(**fields: Any) -> Config:
+    """A configuration with one key, whose fields are these."""
     key = Key(id=parse_key(KEY).id, sha256=hash_key(KEY), **fields)
     return msgspec.structs.replace(droveway_config("http://127.0.0.1:9/v1"), keys=(key,))
 
@@ -34,6 +39,10 @@ def authenticator(failed_logins_per_s: int = 1, **fields: Any) -> Authenticator:
 
 def bearer(key: str = KEY) -> RawHeaders:
     return [(b"authorization", f"Bearer {key}".encode())]
+
+
+def fields_of(refusal: pytest.ExceptionInfo[Refusal]) -> tuple[str, str]:
+    return refusal.value.failure.code, refusal.value.failure.message
 
 
 def refused(authenticator: Authenticator, headers: RawHeaders, address: str = ADDRESS) -> str:
@@ -202,3 +211,134 @@ def test_a_key_that_the_broker_has_proven_is_found_by_its_id() -> None:
 def test_its_state_is_looked_at_by_whichever_way_it_came(fields: dict[str, Any], code: str) -> None:
     with pytest.raises(Refusal, match=code):
         authenticator(**fields).by_id(parse_key(KEY).id)
+
+
+def test_a_key_that_was_changed_or_dropped_is_so_from_then_on() -> None:
+    one = authenticator()
+    key = config_with().keys[0]
+    one.take_key(key.id, msgspec.structs.replace(key, state="disabled"))
+    assert refused(one, bearer()) == "key_disabled"
+    one.take_key(key.id, key)
+    assert one.authenticate(bearer(), ADDRESS) == key
+    one.take_key(key.id, None)
+    assert refused(one, bearer()) == "invalid_api_key"
+
+
+def test_a_rotated_key_has_two_secrets_until_the_old_ones_time_is_over() -> None:
+    new = make_key("test", parse_key(KEY).id)
+    rotated = {"sha256": hash_key(new), "previous_sha256": hash_key(KEY)}
+    one = authenticator()
+    key = msgspec.structs.replace(config_with().keys[0], **rotated, previous_until=after(60))
+    one.take_key(key.id, key)
+    assert one.authenticate(bearer(), ADDRESS) == one.authenticate(bearer(new), ADDRESS)
+    one.take_key(key.id, msgspec.structs.replace(key, previous_until=after(-1)))
+    assert refused(one, bearer()) == "invalid_api_key"
+    assert one.authenticate(bearer(new), ADDRESS).id == key.id
+
+
+def test_a_former_secret_never_displaces_another_keys_own() -> None:
+    one = authenticator()
+    thief = Key(
+        id="thief", sha256="0" * 64, previous_sha256=hash_key(KEY), previous_until=after(60)
+    )
+    one.take_key("thief", thief)
+    assert one.authenticate(bearer(), ADDRESS).id == parse_key(KEY).id
+    one.take_key("thief", None)
+    assert one.authenticate(bearer(), ADDRESS).id == parse_key(KEY).id
+
+
+def test_keys_of_a_disabled_tenant_are_refused_with_a_code_of_their_own() -> None:
+    one = authenticator(tenant="acme")
+    one.take_tenant("acme", Tenant(id="acme", state="disabled"))
+    assert refused(one, bearer()) == "tenant_disabled"
+    with pytest.raises(Refusal, match="tenant_disabled"):
+        one.by_id(parse_key(KEY).id)
+    one.take_tenant("acme", Tenant(id="acme"))
+    assert one.authenticate(bearer(), ADDRESS)
+    one.take_tenant("acme", Tenant(id="acme", state="disabled"))
+    one.take_tenant("acme", None)
+    assert one.authenticate(bearer(), ADDRESS)
+
+
+def test_a_revoked_key_is_told_so_in_the_words_that_clients_know() -> None:
+    with pytest.raises(Refusal) as caught:
+        authenticator(state="disabled").authenticate(bearer(), ADDRESS)
+    assert "is invalid or has been revoked" in fields_of(caught)[1]
+
+
+@pytest.mark.parametrize(
+    ("address", "passes"),
+    [
+        ("10.1.2.3", True), ("::ffff:10.1.2.3", True), ("2001:db8::7", True), ("192.0.2.7", True),
+        ("11.1.2.3", False), ("192.0.2.8", False), ("2001:db9::7", False), ("", False),
+        ("nonsense", False), ("10.1.2", False),
+    ],
+)  # fmt: skip
+def test_a_key_with_addresses_comes_from_one_of_them(address: str, passes: bool) -> None:
+    one = authenticator(addresses=("10.0.0.0/8", "2001:db8::/32", "192.0.2.7"))
+    if passes:
+        assert one.authenticate(bearer(), address)
+        return
+    with pytest.raises(Refusal) as caught:
+        one.authenticate(bearer(), address)
+    code, message = fields_of(caught)
+    assert code == "address_not_allowed"
+    assert address in message
+
+
+def test_a_key_with_addresses_is_refused_where_none_can_be_known() -> None:
+    with pytest.raises(Refusal) as caught:
+        authenticator(addresses=("0.0.0.0/0", "::/0")).by_id(parse_key(KEY).id)
+    assert fields_of(caught)[0] == "address_not_allowed"
+    assert "NATS" in fields_of(caught)[1]
+
+
+def test_a_trusted_proxy_says_whose_request_it_is() -> None:
+    one = Authenticator(1, proxies=TrustedProxies("10.0.0.1"))
+    one.configure(config_with(addresses=("192.0.2.7",)))
+    forwarded = [*bearer(), (b"x-forwarded-for", b"192.0.2.7")]
+    assert one.authenticate(forwarded, "10.0.0.1")
+    for peer in ("10.0.0.2", "192.0.2.8"):
+        assert refused(one, forwarded, peer) == "address_not_allowed"
+
+
+def test_guessing_is_counted_for_the_client_and_not_for_its_proxy() -> None:
+    one = Authenticator(1, proxies=TrustedProxies("10.0.0.1"))
+    one.configure(config_with())
+
+    def guess(client: str) -> str:
+        return refused(one, [*bearer("x"), (b"x-forwarded-for", client.encode())], "10.0.0.1")
+
+    assert {guess("192.0.2.7") for _ in range(10)} == {"invalid_api_key", "too_many_failed_logins"}
+    assert guess("192.0.2.8") == "invalid_api_key"
+
+
+@pytest.mark.parametrize(
+    ("form", "secret", "passes"),
+    [
+        (KeyForm(20), "sk-" + "x" * 17, True),
+        (KeyForm(21), "sk-" + "x" * 17, False),
+        (KeyForm(20, (b"dw_", b"sk-")), "sk-" + "x" * 17, True),
+        (KeyForm(20, (b"dw_", b"hsk_")), "sk-" + "x" * 17, False),
+    ],
+)
+def test_an_imported_key_is_taken_if_it_has_an_accepted_form(
+    form: KeyForm, secret: str, passes: bool
+) -> None:
+    one = Authenticator(1, form)
+    one.take_key("old", Key(id="old", sha256=hash_key(secret)))
+    if passes:
+        assert one.authenticate(bearer(secret), ADDRESS).id == "old"
+    else:
+        assert refused(one, bearer(secret)) == "invalid_api_key"
+
+
+def test_an_unknown_key_is_asked_to_come_again_while_keys_are_read() -> None:
+    one = authenticator()
+    one.complete = lambda: False
+    assert one.authenticate(bearer(), ADDRESS)
+    assert refused(one, bearer(make_key())) == "service_unavailable"
+    with pytest.raises(Refusal, match="service_unavailable"):
+        one.by_id("other")
+    one.complete = lambda: True
+    assert refused(one, bearer(make_key())) == "invalid_api_key"

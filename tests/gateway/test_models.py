@@ -4,7 +4,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from droveway.contracts.config import Key, Tier
+from droveway.contracts.access import Key
+from droveway.contracts.config import Tier
 from droveway.gateway.models import ModelList
 from droveway.gateway.refusal import Refusal
 from tests.support.gateway_app import config_of

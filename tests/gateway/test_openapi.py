@@ -23,6 +23,7 @@ from droveway.dialects.embeddings import request as embeddings
 from droveway.dialects.responses import request as responses_request
 from droveway.dialects.untranslatable import Untranslatable
 from droveway.gateway import operations
+from droveway.gateway.admin.endpoints import ROOT
 from droveway.gateway.faces import ANTHROPIC, OPENAI
 from droveway.gateway.openapi import chat, failures, others, responses
 from droveway.gateway.openapi.document import document
@@ -181,6 +182,8 @@ async def test_every_documented_path_is_served(nats: NatsServer) -> None:  # noq
     headers = {"authorization": f"Bearer {KEY}"}
     async with gateway_client(nats, config_of(KEY)) as client:
         for path, item in DOCUMENT["paths"].items():
+            if path.startswith(ROOT):  # not there without an admin
+                continue
             answer = await client.put(path.format(id="resp_1", model="m"), headers=headers)
             allowed = {name.upper() for name in item if name != "parameters"}
             assert answer.status_code == 405, path

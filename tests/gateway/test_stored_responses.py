@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from droveway.cli.setup import SetupSettings, apply
-from droveway.contracts.config import Key
+from droveway.contracts.access import Key
 from droveway.contracts.jetstream import MAX_RESPONSE_BYTES, RESPONSES
 from droveway.gateway.refusal import Refusal
 from droveway.gateway.stored_responses import Record, StoredResponses

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from droveway.cli.keys_commands import DATA, Data, keys_app, tenants_app
+from droveway.cli.limits_commands import admin_app, budgets_app, limits_app
 from droveway.runtime.errors import DrovewayError, SettingsError
 
 EX_CONFIG = 78
@@ -21,14 +23,15 @@ app = typer.Typer(
     rich_markup_mode=None,  # rich's Markdown takes 100 ms to import, half of the time for --help
 )
 config_app = typer.Typer(help="The configuration file.", no_args_is_help=True)
-keys_app = typer.Typer(help="Client keys.", no_args_is_help=True)
 nats_app = typer.Typer(help="Users and configuration of the NATS server.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(keys_app, name="keys")
+app.add_typer(tenants_app, name="tenants")
+app.add_typer(limits_app, name="limits")
+app.add_typer(budgets_app, name="budgets")
+app.add_typer(admin_app, name="admin")
 app.add_typer(nats_app, name="nats")
 
-Data = Annotated[Path, typer.Option("--data", help="Folder of keys, seeds and streams.")]
-_DATA = Path(".droveway")
 _SERVICES = {
     "gateway": "The doors: HTTP in, answers out.",
     "router": "Chooses the target; retries until an attempt commits.",
@@ -51,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @app.command()
 def up(
-    data: Data = _DATA,
+    data: Data = DATA,
     port: Annotated[
         int | None, typer.Option(min=0, max=65_535, help="Of the gateway; else 8080 or the next.")
     ] = None,
@@ -76,7 +79,7 @@ def up(
 
 @app.command()
 def setup(
-    data: Data = _DATA,
+    data: Data = DATA,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what differs.")] = False,
 ) -> None:
     """Makes or updates the streams that the services need."""
@@ -89,7 +92,7 @@ def setup(
 @app.command()
 def trace(
     request_id: Annotated[str, typer.Argument(help="The x-request-id of an answer.")],
-    data: Data = _DATA,
+    data: Data = DATA,
     json: Annotated[bool, typer.Option("--json", help="The rows, for programs.")] = False,
 ) -> None:
     """Shows where a request's milliseconds and tokens went."""
@@ -106,7 +109,7 @@ def trace(
 def ask(
     prompt: Annotated[str, typer.Argument(help="What to ask.")],
     model: Annotated[str, typer.Option(help="Else the first that is configured.")] = "",
-    data: Data = _DATA,
+    data: Data = DATA,
     server: Annotated[str, typer.Option(help="nats://host:port; else the one of --data.")] = "",
     context: Annotated[str, typer.Option(help="Of the nats command line.")] = "",
     key_id: Annotated[str, typer.Option(help="Whose request it is; else the first key.")] = "",
@@ -122,7 +125,7 @@ def ask(
 
 @app.command()
 def services(
-    data: Data = _DATA,
+    data: Data = DATA,
     json: Annotated[bool, typer.Option("--json", help="Their answers, for programs.")] = False,
 ) -> None:
     """Shows which services run, what they listen on, and how they fare."""
@@ -145,35 +148,8 @@ def config_check(
     check(str(file))
 
 
-@keys_app.command("new")
-def keys_new(
-    environment: Annotated[str, typer.Option(help="Part of the key, [a-z0-9].")] = "live",
-    tenant: Annotated[str, typer.Option(help="Whose key it is.")] = "default",
-    requests: Annotated[int, typer.Option(min=0, help="Limit per window; 0: none.")] = 0,
-    window_s: Annotated[float, typer.Option(help="The limit's window in seconds.")] = 60.0,
-    nats_user: Annotated[
-        str, typer.Option(help="Public NKey (U…) of its NATS user, if the client has one.")
-    ] = "",
-) -> None:
-    """Makes a client key and its entry for the configuration file."""
-    from droveway.cli.keys import new
-
-    new(environment, tenant, requests, window_s, nats_user)
-
-
-@keys_app.command("nats")
-def keys_nats(
-    key_id: Annotated[str, typer.Argument(help="The key's id in the configuration file.")],
-    data: Data = _DATA,
-) -> None:
-    """Makes the NKey seed of a key's NATS user; prints the public key for the configuration."""
-    from droveway.cli.keys import nats
-
-    nats(key_id, data)
-
-
 @nats_app.command("users")
-def nats_users(data: Data = _DATA) -> None:
+def nats_users(data: Data = DATA) -> None:
     """Makes the NKey seeds that aren't there; prints the public keys."""
     from droveway.cli.nats import users
 
@@ -182,7 +158,7 @@ def nats_users(data: Data = _DATA) -> None:
 
 @nats_app.command("config")
 def nats_config(
-    data: Data = _DATA,
+    data: Data = DATA,
     public_keys: Annotated[
         Path | None, typer.Option(help="Output of `nats users`; else the seeds in --data.")
     ] = None,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from droveway.cli.data_folder import DataFolder, write_private
-from droveway.contracts.config import Key
+from droveway.contracts.access import Key
 from droveway.contracts.permissions import USERS
 from droveway.runtime.errors import SettingsError
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from droveway.contracts import relay
 from droveway.contracts.envelope import MALFORMED
 from droveway.contracts.errors import failure
-from droveway.contracts.inference import Window
+from droveway.contracts.inference import Standing
 from droveway.dialects.chat.reader import ChatReader
 from droveway.dialects.events import Event, InBandError, Writer
 from droveway.gateway.pending import Pending
@@ -45,9 +45,9 @@ class Adapted:
         """Comes after the events that had to be written for it."""
 
     @property
-    def window(self) -> Window | None:
+    def standing(self) -> Standing | None:
         """Where the client stands in its limits, once known."""
-        return self._pending.window
+        return self._pending.standing
 
     def client_gone(self) -> None:
         """The client has left; whoever waits for a frame is told."""

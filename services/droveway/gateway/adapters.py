@@ -4,7 +4,7 @@ import secrets
 import time
 from typing import Any
 
-from droveway.contracts.config import Key
+from droveway.contracts.access import Key
 from droveway.dialects.completions import request as completions_request
 from droveway.dialects.completions.writer import CompletionsWriter
 from droveway.dialects.events import Context

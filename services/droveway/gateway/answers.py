@@ -7,10 +7,13 @@ import msgspec
 
 from droveway.contracts.client import Error, Tried
 from droveway.contracts.errors import CATALOGUE, Failure, status_of
-from droveway.contracts.inference import TriedTarget, Window
+from droveway.contracts.inference import Standing, TriedTarget
 
 Headers = list[tuple[bytes, bytes]]
 
+MAX_RETRY_AFTER_MS = 60_000
+"""SDKs don't wait longer than their own bounds (60 s in openai 1.x, 120 s in 3.x): told to, they
+would come back too early or, as Anthropic's, sleep through it; so they are told not to retry."""
 _JSON = (b"content-type", b"application/json")
 _BASE = ((b"openai-version", b"2020-10-01"),)
 
@@ -64,22 +67,28 @@ def error_headers(occurrence: Failure) -> Headers:
     if (wait_ms := retry_after_ms(occurrence)) is not None:
         headers.append((b"retry-after-ms", b"%d" % wait_ms))
         headers.append((b"retry-after", b"%d" % -(-wait_ms // 1000)))
-    if not entry.retry and (status >= 500 or status in (408, 409, 429)):
+    useless = not entry.retry or (wait_ms is not None and wait_ms > MAX_RETRY_AFTER_MS)
+    if useless and (status >= 500 or status in (408, 409, 429)):
         headers.append((b"x-should-retry", b"false"))
     if status == 401:
         headers.append((b"www-authenticate", b'Bearer realm="droveway"'))
     return headers
 
 
-def window_headers(window: Window | None) -> Headers:
-    """`x-ratelimit-*-requests` of the tightest limit."""
-    if window is None:
+def standing_headers(standing: Standing | None) -> Headers:
+    """`x-ratelimit-*` of the tightest limits on requests and on tokens, as OpenAI has them."""
+    if standing is None:
         return []
-    return [
-        (b"x-ratelimit-limit-requests", b"%d" % window.limit),
-        (b"x-ratelimit-remaining-requests", b"%d" % window.remaining),
-        (b"x-ratelimit-reset-requests", duration(window.reset_ms)),
-    ]
+    tokens = standing.tokens or standing.input_tokens or standing.output_tokens
+    headers: Headers = []
+    for kind, window in ((b"requests", standing.requests), (b"tokens", tokens)):
+        if window is not None:
+            headers += [
+                (b"x-ratelimit-limit-" + kind, b"%d" % window.limit),
+                (b"x-ratelimit-remaining-" + kind, b"%d" % window.remaining),
+                (b"x-ratelimit-reset-" + kind, duration(window.reset_ms)),
+            ]
+    return headers
 
 
 def duration(milliseconds: int) -> bytes:

@@ -4,12 +4,16 @@ import logging
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from droveway.contracts.config import Config, Cors, Key
+from droveway.contracts.access import Key
+from droveway.contracts.config import Config, Cors
 from droveway.contracts.errors import Failure
 from droveway.gateway import operations
+from droveway.gateway.admin.door import AdminDoor
+from droveway.gateway.admin.endpoints import ROOT as ADMIN_ROOT
 from droveway.gateway.answers import Headers
 from droveway.gateway.auth import Authenticator
 from droveway.gateway.cors import preflight_headers, response_headers
+from droveway.gateway.doors.answering import answer_own
 from droveway.gateway.doors.count_tokens import CountTokens
 from droveway.gateway.doors.exchange import Exchange, Message, Receive, Send
 from droveway.gateway.doors.http import Endpoint, HttpDoor
@@ -26,7 +30,8 @@ log = logging.getLogger(__name__)
 
 _MODELS = "/v1/models"
 _RESPONSES = "/v1/responses/"
-_COUNT_TOKENS = "/v1/messages/count_tokens"
+_MESSAGES = "/v1/messages/"
+_COUNT_TOKENS = _MESSAGES + "count_tokens"
 _MAX_PATH = 1_024
 
 
@@ -43,6 +48,7 @@ class Route(NamedTuple):
 
 
 _UNKNOWN = Route("unknown", "unknown")
+_UNKNOWN_MESSAGES = _UNKNOWN._replace(face=ANTHROPIC)
 _SHARED = frozenset({"models.list", "models.get", "unknown"})
 """Operations whose path says nothing of the API: then `anthropic-version` does."""
 
@@ -57,6 +63,7 @@ class Gateway:
         self._cors = Cors()
         self.models: ModelList | None = None
         self.stored: StoredDoor | None = None
+        self.admin: AdminDoor | None = None
 
     def serve_inference(self, door: HttpDoor, count_tokens: CountTokens) -> None:
         """Has `door` serve every operation."""
@@ -68,8 +75,9 @@ class Gateway:
             self._inference[one.path] = served
 
     def configure(self, config: Config) -> None:
-        """Adopts keys, models and CORS of a new configuration."""
-        self.auth.configure(config)
+        """Adopts models, admins and CORS of a new configuration; keys reach `auth` without us."""
+        if self.admin is not None:
+            self.admin.configure(config)
         self.models = ModelList(config)
         self._cors = config.cors
 
@@ -85,7 +93,7 @@ class Gateway:
             exchange.extra = response_headers(self._cors, origin)
         method: str = scope["method"]
         path = clean_path(scope)
-        route = self._route(path)
+        route = self._route(path, method)
         shared = route.operation in _SHARED
         if shared and exchange.header(b"anthropic-version") is not None:
             route = route._replace(face=ANTHROPIC)
@@ -108,13 +116,13 @@ class Gateway:
                 return
             if method not in methods:
                 exchange.extra = [*exchange.extra, (b"allow", ", ".join(methods).encode())]
-                raise refuse("method_not_allowed")
+                text = f"{method} is not allowed for {route.template}, but {' and '.join(methods)}."
+                raise refuse("method_not_allowed", text)
             if endpoint is None:
                 assert page is not None
                 await page(exchange, journal)
                 return
-            client = scope.get("client")
-            journal.key = self.auth.authenticate(exchange.raw_headers, client[0] if client else "")
+            journal.key = self.auth.authenticate(exchange.raw_headers, exchange.peer)
             journal.mark("authenticated")
             await endpoint(exchange, journal, journal.key)
         except Refusal as refusal:
@@ -128,7 +136,7 @@ class Gateway:
         finally:
             journal.close()
 
-    def _route(self, path: str) -> Route:
+    def _route(self, path: str, method: str) -> Route:
         if (route := self._inference.get(path)) is not None:
             return route
         if path in PAGES:
@@ -141,7 +149,9 @@ class Gateway:
         if path.startswith(_MODELS + "/"):
             one = self._one_model(path.removeprefix(_MODELS + "/"))
             return Route("models.get", _MODELS + "/{model}", ("GET",), one)
-        return _UNKNOWN
+        if path.startswith(ADMIN_ROOT) and self.admin is not None and self.admin.open:
+            return self._admin_route(self.admin, path, method)
+        return _UNKNOWN_MESSAGES if path.startswith(_MESSAGES) else _UNKNOWN
 
     def _stored_route(self, door: StoredDoor, rest: str) -> Route:
         response_id, slash, below = rest.partition("/")
@@ -159,14 +169,20 @@ class Gateway:
             return Route("responses.items", template + "/input_items", ("GET",), items)
         return _UNKNOWN
 
+    def _admin_route(self, door: AdminDoor, path: str, method: str) -> Route:
+        found = door.find(path, method)
+        if found is None:
+            return _UNKNOWN
+        return Route(found.operation, found.template, found.methods, page=found.page)
+
     async def _list_models(self, exchange: Exchange, journal: Journal, key: Key) -> None:
         assert self.models is not None
-        await _answer(exchange, journal, self.models.listing(key))
+        await answer_own(exchange, journal, self.models.listing(key))
 
     def _one_model(self, name: str) -> Endpoint:
         async def one(exchange: Exchange, journal: Journal, key: Key) -> None:
             assert self.models is not None
-            await _answer(exchange, journal, self.models.one(key, name))
+            await answer_own(exchange, journal, self.models.one(key, name))
 
         return one
 
@@ -181,12 +197,7 @@ class Gateway:
         if exchange.started:  # the headers said 200: the error is told in band
             await exchange.in_band(refusal)
             return
-        await exchange.refuse(refusal, journal.window)
-
-
-async def _answer(exchange: Exchange, journal: Journal, body: bytes) -> None:
-    journal.finish(200)
-    await exchange.answer(200, body, [])
+        await exchange.refuse(refusal, journal.standing)
 
 
 def clean_path(scope: Message) -> str:

@@ -5,8 +5,9 @@ from droveway.contracts.config import Cors
 _EXPOSED = (
     b"x-request-id, openai-processing-ms, retry-after, retry-after-ms, x-should-retry, "
     b"x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
+    b"x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, "
     b"x-droveway-provider, x-droveway-model, x-droveway-attempts, x-droveway-overhead-ms, "
-    b"x-droveway-cached-tokens, x-droveway-trace-id"
+    b"x-droveway-duration-ms, x-droveway-cached-tokens, x-droveway-trace-id"
 )
 _ALLOWED = (
     b"authorization, content-type, x-api-key, idempotency-key, openai-organization, openai-project"

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from droveway.contracts.errors import Failure, status_of
-from droveway.contracts.inference import TriedTarget, Window
+from droveway.contracts.inference import Standing, TriedTarget
+from droveway.dialects.responses.shapes import Numbering, error_event
 from droveway.gateway import answers, sse
 from droveway.gateway.answers import Headers
 
@@ -65,9 +66,9 @@ class OpenAIFace:
         """Headers of every answer."""
         return answers.with_base([], request_id)
 
-    def window_headers(self, window: Window | None) -> Headers:
+    def standing_headers(self, standing: Standing | None) -> Headers:
         """Where the client stands in its limits."""
-        return answers.window_headers(window)
+        return answers.standing_headers(standing)
 
 
 class ResponsesFace(OpenAIFace):
@@ -81,8 +82,7 @@ class ResponsesFace(OpenAIFace):
         Later the response's writer tells it, which alone knows the sequence.
         """
         told = answers.error_object(occurrence, tried, request_id)
-        error = {"type": "error", "sequence_number": 0, "code": told.code, "message": told.message}
-        return _named([msgspec.json.encode({**error, "param": told.param})])
+        return _named([Numbering().event("error", **error_event(msgspec.to_builtins(told)))])
 
     def frame(self, events: Iterable[bytes]) -> bytes:
         """Events as one write, each with its name."""
@@ -96,13 +96,17 @@ class AnthropicFace:
 
     def status(self, occurrence: Failure) -> int:
         """The HTTP status of an error before the first byte; 529 is Anthropic's 503."""
+        if occurrence.code == "insufficient_quota":
+            return 402
         status = status_of(occurrence)
         return 529 if status == 503 else status
 
     def error_body(self, occurrence: Failure, tried: Tried = (), request_id: str = "") -> bytes:
         """An error as the whole answer."""
         told = answers.error_object(occurrence, tried)
-        kind = _ANTHROPIC_TYPES.get(self.status(occurrence), "api_error")
+        status = self.status(occurrence)
+        other = "api_error" if status >= 500 else "invalid_request_error"
+        kind = _ANTHROPIC_TYPES.get(status, other)
         details: dict[str, Any] = {"error_code": told.code}
         if told.param is not None:
             details["param"] = told.param
@@ -124,15 +128,26 @@ class AnthropicFace:
         name = request_id.encode()
         return [(b"request-id", name), (b"x-request-id", name)]
 
-    def window_headers(self, window: Window | None) -> Headers:
+    def standing_headers(self, standing: Standing | None) -> Headers:
         """Where the client stands in its limits."""
-        if window is None:
+        if standing is None:
             return []
-        return [
-            (b"anthropic-ratelimit-requests-limit", b"%d" % window.limit),
-            (b"anthropic-ratelimit-requests-remaining", b"%d" % window.remaining),
-            (b"anthropic-ratelimit-requests-reset", answers.moment(window.reset_ms)),
-        ]
+        windows = (
+            (b"requests", standing.requests),
+            (b"tokens", standing.tokens),
+            (b"input-tokens", standing.input_tokens),
+            (b"output-tokens", standing.output_tokens),
+        )
+        headers: Headers = []
+        for kind, window in windows:
+            if window is not None:
+                name = b"anthropic-ratelimit-" + kind
+                headers += [
+                    (name + b"-limit", b"%d" % window.limit),
+                    (name + b"-remaining", b"%d" % window.remaining),
+                    (name + b"-reset", answers.moment(window.reset_ms)),
+                ]
+        return headers
 
 
 Face = OpenAIFace | AnthropicFace

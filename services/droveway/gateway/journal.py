@@ -5,9 +5,9 @@ import time
 from typing import NamedTuple
 
 from droveway.contracts import usage
-from droveway.contracts.config import Key
+from droveway.contracts.access import Key
 from droveway.contracts.errors import Failure, failure, status_of
-from droveway.contracts.inference import Window
+from droveway.contracts.inference import Standing
 from droveway.contracts.relay import Completed, Interrupted, Origin, Usage
 from droveway.gateway.entrance import Entrance
 from droveway.gateway.exposition import ClientMetrics
@@ -51,7 +51,7 @@ class Journal:
         self.usage = Usage()
         self.attempts = 0
         self.accepted = False
-        self.window: Window | None = None
+        self.standing: Standing | None = None
         self.warnings: tuple[str, ...] = ()
         """What the provider won't get of the request, as far as the door knows."""
         self.answer_bytes = 0

@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from droveway.contracts import relay
-from droveway.contracts.inference import InferenceRequested, Window
+from droveway.contracts.inference import InferenceRequested, Standing
 from droveway.gateway.ask import Ask
 from droveway.gateway.asking import AskFailed, Asking
 from droveway.gateway.live_routers import LiveRouters
@@ -44,13 +44,10 @@ class Pending:
         self._ended = False
 
     @property
-    def window(self) -> Window | None:
+    def standing(self) -> Standing | None:
         """Where the client stands in its limits, once known."""
-        for ask in self._asking.asks:
-            news = ask.accepted or ask.refused
-            if news is not None and news.requests is not None:
-                return news.requests
-        return None
+        heard = (ask.accepted or ask.refused for ask in self._asking.asks)
+        return next((news for news in heard if news is not None), None)
 
     @property
     def accepted(self) -> bool:

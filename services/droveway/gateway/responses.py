@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from droveway.contracts import relay
-from droveway.contracts.config import Key
+from droveway.contracts.access import Key
 from droveway.contracts.relay import Usage
 from droveway.dialects.events import Context, Event
 from droveway.dialects.responses.request import check, conversation, stores, to_chat
 from droveway.dialects.responses.writer import ResponsesWriter, output_messages
 from droveway.gateway.adaptation import Adaptation
+from droveway.gateway.answers import error_object
 from droveway.gateway.doors.responses_views import record
 from droveway.gateway.refusal import refuse
 from droveway.gateway.stored_responses import StoredResponses
@@ -56,8 +57,10 @@ class ResponsesAdapter:
                 writer.say_not_stored()
 
         def cut(terminal: relay.Interrupted) -> list[bytes]:
-            told = terminal.failure
-            return writer.failed(told.provider_code or told.code, told.message)
+            occurrence = terminal.failure
+            told = error_object(occurrence)
+            code = occurrence.provider_code or occurrence.code
+            return writer.failed(code, told.message, told.type)
 
         return Adaptation(
             translated.body, writer, translated.warnings, keep if keeps else None, cut

@@ -6,8 +6,10 @@ import resource
 from typing import NamedTuple
 
 from droveway.gateway.adapters import Adapters
+from droveway.gateway.admin.admins import Admins
+from droveway.gateway.admin.door import AdminDoor
 from droveway.gateway.app import Gateway
-from droveway.gateway.auth import Authenticator
+from droveway.gateway.auth import Authenticator, KeyForm
 from droveway.gateway.doors.client_relays import ClientRelays
 from droveway.gateway.doors.count_tokens import CountTokens
 from droveway.gateway.doors.http import HttpDoor
@@ -23,8 +25,10 @@ from droveway.gateway.responses import ResponsesAdapter
 from droveway.gateway.server import serving
 from droveway.gateway.settings import GatewaySettings
 from droveway.gateway.stored_responses import StoredResponses
+from droveway.gateway.trusted_proxies import TrustedProxies
 from droveway.otel.logs import log_event
 from droveway.runtime.config_file import LiveConfig
+from droveway.runtime.directory import Directory
 from droveway.runtime.errors import SettingsError
 from droveway.runtime.relay import RelayHub
 from droveway.runtime.service import Ready, running
@@ -33,6 +37,8 @@ from droveway.runtime.spool import Spool
 log = logging.getLogger(__name__)
 
 SPOOL_DRAIN_S = 5.0
+ACCESS_WITHIN_S = 5.0
+"""Keys of the bucket are read before requests are taken, unless it doesn't answer for so long."""
 
 
 class DoorStatistics(NamedTuple):
@@ -51,16 +57,23 @@ async def run(settings: GatewaySettings, stop: asyncio.Event, ready: Ready) -> N
         spool = Spool(process.bus, settings.spool_rows)
         hub = RelayHub(process.bus)
         metrics = ClientMetrics(process.registry, settings.max_models_labels)
-        auth = Authenticator(settings.failed_logins_per_s)
+        proxies = TrustedProxies(settings.trusted_proxies)
+        directory = Directory(process.bus, live)
+        auth = Authenticator(settings.failed_logins_per_s, _key_form(settings), proxies)
+        auth.complete = lambda: directory.loaded
+        directory.on_key(auth.take_key)
+        directory.on_tenant(auth.take_tenant)
         ledgers = Ledgers(process.telemetry, spool, metrics, process.instance)
         gateway = Gateway(auth, ledgers)
+        admins = Admins(settings.failed_logins_per_s, proxies)
+        gateway.admin = AdminDoor(process.bus, directory, admins)
         live.on_change(gateway.configure)
         stored = StoredResponses(process.bus, settings.max_stored_bytes)
         gateway.stored = StoredDoor(stored)
         adapters = Adapters(ResponsesAdapter(stored, keeps=settings.store_responses))
         inference = Inference(process.bus, hub, spool, settings, gateway.allows, adapters)
         gateway.serve_inference(
-            HttpDoor(inference, process.tasks, settings.first_comment_s),
+            HttpDoor(inference, process.tasks, settings.first_comment_s, settings.compat),
             CountTokens(gateway.allows, inference.held),
         )
         relays = ClientRelays(process.bus, settings.client_stall_s)
@@ -80,6 +93,7 @@ async def run(settings: GatewaySettings, stop: asyncio.Event, ready: Ready) -> N
         process.gauges.add("spool", spool.statistics)
         process.gauges.add("auth", auth.statistics)
         process.gauges.add("config", live.statistics)
+        process.gauges.add("directory", directory.statistics)
         process.gauges.add(
             "door",
             lambda: DoorStatistics(
@@ -93,6 +107,8 @@ async def run(settings: GatewaySettings, stop: asyncio.Event, ready: Ready) -> N
         process.background(relays.run())
         process.background(spool.run())
         process.background(live.follow())
+        process.background(directory.run())
+        await directory.until_loaded(ACCESS_WITHIN_S)
         try:
             async with serving(gateway, _limits(settings), settings.host, settings.port) as server:
                 process.registry.register(EdgeMetrics(server.statistics))
@@ -106,6 +122,11 @@ async def run(settings: GatewaySettings, stop: asyncio.Event, ready: Ready) -> N
             raise SettingsError(f"DROVEWAY_GATEWAY_PORT: {where}: {error.strerror}") from None
         await leaving
         await spool.drain(SPOOL_DRAIN_S)
+
+
+def _key_form(settings: GatewaySettings) -> KeyForm:
+    prefixes = filter(None, map(str.strip, settings.accepted_key_prefixes.split(",")))
+    return KeyForm(settings.key_min_length, tuple(prefix.encode() for prefix in prefixes))
 
 
 def _limits(settings: GatewaySettings) -> HttpLimits:

@@ -50,6 +50,16 @@ class GatewaySettings(DrainingSettings, frozen=True, kw_only=True):
     failed_logins_per_s: Count = 20
     """Requests with an unknown key per address and second, five seconds' worth at once; then 429
     before any hashing, while keys that bear a known id are still looked at."""
+    accepted_key_prefixes: str = ""
+    """Beginnings of keys that are looked up at all, with commas: `dw_,sk-`; empty: any."""
+    key_min_length: Count = 20
+    """A shorter string is no key, whatever the configuration says."""
+    trusted_proxies: str = ""
+    """Networks, with commas, of proxies whose `X-Forwarded-For` is believed; empty: none. It
+    decides the address that a key's `addresses` and the slowing of guesses go by."""
+    compat: Annotated[str, msgspec.Meta(pattern=r"^(seeds)?$(?!\n)")] = ""
+    """Whose habits beyond the API are met. `seeds`: whole answers of chat completions and responses
+    over HTTP also have `usage.total_duration` (milliseconds), which some sample programs read."""
     max_models_labels: Annotated[int, msgspec.Meta(ge=1)] = 200
     """Distinct model names in metric labels; further ones count as `other`."""
     max_connections: Count = 2_000

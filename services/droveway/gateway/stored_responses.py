@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from droveway.contracts.config import Key
+from droveway.contracts.access import Key
 from droveway.contracts.envelope import MALFORMED
 from droveway.contracts.jetstream import RESPONSES
 from droveway.gateway.refusal import refuse

@@ -12,6 +12,7 @@ import msgspec
 from droveway.gateway import operations
 from droveway.gateway.faces import ANTHROPIC
 from droveway.gateway.openapi import (
+    admin,
     chat,
     content,
     failures,
@@ -95,6 +96,7 @@ def document() -> dict[str, Any]:
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "api_key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+                admin.SCHEME: admin.SECURITY,
             },
             "headers": headers.components(),
             "parameters": headers.parameters(),
@@ -110,7 +112,7 @@ def _schemas() -> dict[str, Schema]:
         found |= topic.REQUESTS
     for topic in (chat, others, responses, messages):
         found |= topic.ANSWERS
-    return found | failures.schemas()
+    return found | failures.schemas() | admin.schemas()
 
 
 def _paths() -> dict[str, Any]:
@@ -133,7 +135,7 @@ def _paths() -> dict[str, Any]:
         "parameters": [_in_path("model")],
         "get": _models("models.get", "One model; its name may have slashes", "Model"),
     }
-    return paths
+    return paths | admin.paths()
 
 
 def _inference(operation: Operation) -> dict[str, Any]:

@@ -20,7 +20,8 @@ EDGE = frozenset(
 KEYED = frozenset(
     {
         "invalid_api_key", "key_not_activated", "key_disabled", "key_expired",
-        "conflicting_credentials", "too_many_failed_logins", "method_not_allowed",
+        "tenant_disabled", "address_not_allowed", "service_unavailable", "conflicting_credentials",
+        "too_many_failed_logins", "method_not_allowed",
     }
 )  # fmt: skip
 """Of every path that needs a key."""
@@ -33,10 +34,27 @@ BODY = frozenset(
 """Of every request with a body."""
 STORED = frozenset({"invalid_request", "not_found", "service_unavailable"})
 """Of responses that were kept."""
+ADMIN = frozenset(
+    {
+        "invalid_api_key", "conflicting_credentials", "too_many_failed_logins",
+        "insufficient_role", "unknown_url", "not_found", "service_unavailable",
+    }
+)  # fmt: skip
+"""Of every path of the administration."""
+ADMIN_CHANGES = frozenset(
+    {
+        "invalid_json", "invalid_request", "unsupported_media_type", "already_exists",
+        "read_only_entry", "revision_changed", "revision_required", "audit_unavailable",
+    }
+)  # fmt: skip
+"""Of its changes besides."""
+ADMIN_ASKS = frozenset({"invalid_request", "limiter_unavailable"})
+"""Of its questions besides."""
 MODEL = frozenset({"model_not_found"})
 ELSEWHERE = frozenset({"unknown_url", "answer_too_large", "client_closed_request", "not_found"})
 """Of no operation: of unknown paths, of the bus, of clients that have left, of stored ones."""
-INFERENCE = frozenset(CATALOGUE) - EDGE - KEYED - ELSEWHERE
+_ADMINS_OWN = (ADMIN_CHANGES | {"insufficient_role"}) - BODY
+INFERENCE = frozenset(CATALOGUE) - EDGE - KEYED - ELSEWHERE - _ADMINS_OWN
 """All else may end a request that a provider answers."""
 
 _FACES = {
@@ -45,6 +63,8 @@ _FACES = {
     "stored": ("openai",),
     "models": ("openai",),
     "model": ("openai",),
+    "admin_asks": ("openai",),
+    "admin_changes": ("openai",),
 }
 SHAPES = {"openai": "OpenAIError", "anthropic": "AnthropicError"}
 _PROVIDERS_OWN = "A provider's own rejection, with its status, type and code."
@@ -74,6 +94,8 @@ SCOPES: dict[str, frozenset[str]] = {
     "stored": STORED | KEYED,
     "models": KEYED,
     "model": MODEL | KEYED,
+    "admin_asks": ADMIN | ADMIN_ASKS,
+    "admin_changes": ADMIN | ADMIN_CHANGES,
 }
 """What may go wrong, by what is asked for; each has the codes of the edge besides."""
 
@@ -100,8 +122,9 @@ def _responses(face: str, codes: frozenset[str]) -> dict[str, Any]:
     by_status: dict[int, list[ErrorCode]] = {}
     for code in sorted(codes | EDGE):
         entry = CATALOGUE[code]
-        is_anthropics = face == "anthropic" and code not in EDGE and entry.status == 503
-        by_status.setdefault(529 if is_anthropics else entry.status, []).append(entry)
+        is_anthropics = face == "anthropic" and code not in EDGE
+        status = ANTHROPIC.status(failure(code)) if is_anthropics else entry.status
+        by_status.setdefault(status, []).append(entry)
     made = {str(status): _response(face, by_status[status]) for status in sorted(by_status)}
     if "provider_rejected" in codes:
         made["4XX"] = _answer(face, {face}, _PROVIDERS_OWN, headers.FAILED)

@@ -13,16 +13,29 @@ ANSWERED: Mapping[str, tuple[str, Schema]] = {
     "request-id": ("The same by Anthropic's name.", TEXT),
     "openai-version": ("As OpenAI's answers have it.", TEXT),
     "openai-processing-ms": ("Milliseconds until the answer began.", COUNT),
-    "x-ratelimit-limit-requests": ("Requests that the tightest limit allows.", COUNT),
-    "x-ratelimit-remaining-requests": ("Requests left of it.", COUNT),
-    "x-ratelimit-reset-requests": ("When it is whole again: `120ms`, `1.5s`, `6m0s`.", TEXT),
-    "anthropic-ratelimit-requests-limit": ("Requests that the tightest limit allows.", COUNT),
-    "anthropic-ratelimit-requests-remaining": ("Requests left of it.", COUNT),
-    "anthropic-ratelimit-requests-reset": ("When it is whole again.", _MOMENT),
+    **{
+        f"x-ratelimit-{what}-{kind}": about
+        for kind in ("requests", "tokens")
+        for what, about in {
+            "limit": (f"{kind.capitalize()} that the tightest limit allows.", COUNT),
+            "remaining": (f"{kind.capitalize()} left of it.", COUNT),
+            "reset": ("When it is whole again: `120ms`, `1.5s`, `6m0s`.", TEXT),
+        }.items()
+    },
+    **{
+        f"anthropic-ratelimit-{kind}-{what}": about
+        for kind in ("requests", "tokens", "input-tokens", "output-tokens")
+        for what, about in {
+            "limit": (f"{kind.capitalize()} that the tightest limit allows.", COUNT),
+            "remaining": (f"{kind.capitalize()} left of it.", COUNT),
+            "reset": ("When it is whole again.", _MOMENT),
+        }.items()
+    },
     "x-droveway-provider": ("The provider that answered.", TEXT),
     "x-droveway-model": ("The model that it says has answered.", TEXT),
     "x-droveway-attempts": ("How many targets were tried.", COUNT),
     "x-droveway-overhead-ms": ("Milliseconds that weren't the provider's.", number(0, 86_400_000)),
+    "x-droveway-duration-ms": ("Milliseconds until a whole answer was there.", COUNT),
     "x-droveway-cached-tokens": ("Input tokens read from a provider's cache.", COUNT),
     "x-droveway-estimated": ("The count is an estimate.", words("true")),
     "x-droveway-trace-id": ("The trace of the request.", TEXT),
@@ -31,6 +44,7 @@ ANSWERED: Mapping[str, tuple[str, Schema]] = {
     "retry-after-ms": ("The same in milliseconds.", COUNT),
     "x-should-retry": ("`false` where a retry can't help.", words("false")),
     "www-authenticate": ("How to authenticate.", TEXT),
+    "etag": ("The entry's revision, for `if-match`.", TEXT),
     "allow": ("The methods that the path has.", TEXT),
 }
 """What each says, and its form. Each may be absent where it has nothing to say."""

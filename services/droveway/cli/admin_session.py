@@ -1,0 +1,178 @@
+"""What the commands of the administration share: the connection, the file's entries, the output."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+from rich.table import Table
+from rich.text import Text
+
+from droveway.cli import terminal
+from droveway.cli.config import own_file
+from droveway.cli.connection import OPERATOR, settings_for
+from droveway.cli.data_folder import DataFolder
+from droveway.contracts.access import Budget, Key, Limit, Tenant
+from droveway.contracts.config import Config
+from droveway.contracts.envelope import new_instance
+from droveway.runtime.access_checks import KINDS
+from droveway.runtime.access_errors import EntryExists, EntryInvalid, EntryMissing
+from droveway.runtime.access_store import AccessStore, Entry
+from droveway.runtime.bus import Bus, connect
+from droveway.runtime.config_file import load
+from droveway.runtime.errors import SettingsError
+
+CONNECT_WITHIN_S = 5.0
+_MAX_CELL = 200
+
+T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
+E = TypeVar("E", Key, Tenant)
+
+
+class InFile(NamedTuple):
+    """Keys and tenants of the operator's file, as far as this machine has it."""
+
+    path: str
+    keys: dict[str, Key]
+    tenants: dict[str, Tenant]
+
+    def refuse(self, kind: str, entry_id: str) -> None:
+        """Refuses to change what stands in the file, which would go on winning.
+
+        Raises:
+            EntryExists: It stands there.
+        """
+        if entry_id in (self.keys if kind == "key" else self.tenants):
+            raise EntryExists(f"the {kind} {entry_id!r} stands in {self.path}; change it there")
+
+
+def run(data: Path, work: Callable[[Bus], Awaitable[T]]) -> T:
+    """Does `work` over a connection of the user `operator`.
+
+    Raises:
+        SettingsError: The server is unknown, can't be reached or refuses the user.
+    """
+    terminal.quiet()
+    broker = msgspec.structs.replace(
+        settings_for(OPERATOR, data), connect_within_s=CONNECT_WITHIN_S
+    )
+
+    async def connected() -> T:
+        async with connect(broker, OPERATOR, new_instance(OPERATOR)) as bus:
+            return await work(bus)
+
+    return asyncio.run(connected())
+
+
+def in_file(data: Path) -> InFile:
+    """The file's entries; none where no file is at hand."""
+    path = str(own_file() or DataFolder(data).config)
+    try:
+        config: Config | None = load(path)
+    except SettingsError:
+        config = None
+    keys = {key.id: key for key in config.keys} if config else {}
+    tenants = {tenant.id: tenant for tenant in config.tenants} if config else {}
+    return InFile(path, keys, tenants)
+
+
+async def present(store: AccessStore[E], kind: str, entry_id: str, file: InFile) -> Entry[E]:
+    """The entry that is to be changed.
+
+    Raises:
+        EntryExists: It stands in the file.
+        EntryMissing: There is none.
+    """
+    file.refuse(kind, entry_id)
+    check_id(entry_id)
+    return await store.get(entry_id)
+
+
+def check_id(entry_id: str) -> None:
+    """Refuses what can't be an id before it is looked up.
+
+    Raises:
+        EntryMissing: It can't be one.
+    """
+    if not entry_id or len(entry_id) > 64 or not set(entry_id) <= _ID_CHARACTERS:
+        raise EntryMissing(f"{entry_id[:80]!r} is no id: expected 1 to 64 of [a-z0-9_-]")
+
+
+_ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
+
+
+def struct_of(kind: type[S], fields: dict[str, Any]) -> S:
+    """A struct of what was typed.
+
+    Raises:
+        EntryInvalid: A field is wrong or unknown.
+    """
+    try:
+        return msgspec.convert(fields, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise EntryInvalid(str(error)) from None
+
+
+def structs_of(kind: type[S], words: Iterable[str]) -> tuple[S, ...]:
+    """One struct for each word of the form `field=value,field=value`.
+
+    Raises:
+        EntryInvalid: A word has another form, or a field is wrong or unknown.
+    """
+    return tuple(struct_of(kind, _fields(word)) for word in words)
+
+
+def _fields(word: str) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for pair in word.split(","):
+        name, equals, value = pair.partition("=")
+        if not equals or name in fields:
+            raise EntryInvalid(f"{word[:80]!r}: expected field=value,field=value, each field once")
+        fields[name.strip()] = value.strip().split("/") if name.strip() == "soft" else value.strip()
+    return fields
+
+
+def limit_text(limit: Limit) -> str:
+    """`100 requests / 60 s`, with the model where it isn't any."""
+    amounts = [
+        f"{getattr(limit, kind)} {'at once' if kind == 'concurrency' else kind.replace('_', ' ')}"
+        for kind in KINDS
+        if getattr(limit, kind) is not None
+    ]
+    window = "" if amounts == [f"{limit.concurrency} at once"] else f" / {limit.window_s:g} s"
+    burst = f", burst {limit.burst}" if limit.burst else ""
+    model = f" of {limit.model}" if limit.model != "*" else ""
+    return " + ".join(amounts) + window + burst + model
+
+
+def budget_text(budget: Budget) -> str:
+    """`$50 / month`."""
+    return f"${budget.usd:g} / {budget.period}"
+
+
+def table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
+    """Rows as text that can't steer the terminal."""
+    grid = Table(box=None, pad_edge=False, header_style="dim")
+    for title in titles:
+        grid.add_column(title, no_wrap=True)
+    for row in rows:
+        grid.add_row(*(Text(printable(cell)) for cell in row))
+    return grid
+
+
+def printable(text: str) -> str:
+    """Bounded, and without control characters."""
+    return "".join(one if one.isprintable() else "?" for one in text[:_MAX_CELL])
+
+
+def print_json(value: Any) -> None:
+    """For programs."""
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value)).decode() + "\n")
+
+
+def say(text: str) -> None:
+    """For the person at the terminal; standard output is for what was asked for."""
+    sys.stderr.write(text + "\n")
