@@ -57,7 +57,7 @@ async def test_every_service_of_a_system_answers(nats: NatsServer, tmp_path: Pat
     heard = {"admission", "owner", "settlement", "standing"}
     assert heard <= set(kinds["droveway-limiter"])
     assert kinds["droveway-router"] == ["control", "direct", "health", "inference"]
-    assert kinds["droveway-caller"] == ["control", "dispatch"]
+    assert kinds["droveway-caller"] == ["control", "dispatch", "health"]
     assert {"control", "request"} <= set(kinds["droveway-gateway"])
 
 

@@ -150,7 +150,9 @@ async def test_who_pays_is_changed_by_an_admin_only(api: Api) -> None:
             assert answer.status_code == status, body
 
 
-@pytest.mark.parametrize("key", ["", CLIENT, make_key("admin"), "short"])
+@pytest.mark.parametrize(
+    "key", ["", CLIENT, make_key("admin"), "short"], ids=["none", "client", "unknown", "short"]
+)
 async def test_only_admins_keys_open_it(api: Api, key: str) -> None:
     async with api.gateway.client(key) as client:
         answer = await client.get("/admin/v1/keys")

@@ -133,7 +133,7 @@ def test_concurrency_is_freed_by_the_end_of_a_request() -> None:
     world.admitted(2)
     failure = world.denied(3).failure
     assert failure.message.startswith(
-        "Rate limit exceeded for model m: 2 requests at the same time. Scope key: 2 used"
+        "Rate limit exceeded for model m: 2 requests at the same time (key: 2 used"
     )
     assert failure.retry_after_ms == 1_000
     world.settle(1, committed=False)
