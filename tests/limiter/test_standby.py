@@ -279,10 +279,10 @@ async def test_what_is_remembered_is_bounded_in_number_and_time(nats: NatsServer
 
 async def test_what_is_too_old_is_left_out() -> None:
     memory = Remembered(LimiterSettings(remember_ms=50))
-    memory.add(lambda _owner: None)
+    memory.add(lambda _owner: None, asks=True)
     await asyncio.sleep(0.06)
-    memory.add(lambda _owner: None)
+    memory.add(lambda _owner: None, asks=True)
     assert len(memory) == 1
     await asyncio.sleep(0.06)
-    assert memory.take() == []
+    assert memory.take(0.0) == []
     assert len(memory) == 0

@@ -47,7 +47,7 @@ class Questions:
 
     def on_settlement(self, payload: bytes, _reply: str) -> None:
         """Takes what became of what was reserved."""
-        self._partition.hand(lambda owner: self._settle(owner, payload))
+        self._partition.hand(lambda owner: self._settle(owner, payload), asks=False)
 
     def on_standing(self, payload: bytes, reply: str) -> None:
         """Takes an operator's question."""

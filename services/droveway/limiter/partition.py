@@ -79,12 +79,15 @@ class Partition:
         if self._owner is not None:
             self._owner.decisions.price(provider, prices)
 
-    def hand(self, work: Work) -> None:
-        """Does what a message asks for, if this process owns the partition; else remembers it."""
+    def hand(self, work: Work, *, asks: bool = True) -> None:
+        """Does what a message asks for, if this process owns the partition; else remembers it.
+
+        Who `asks` does so again if there's no answer; other messages come once.
+        """
         if self._owner is not None and self._owner.open:
             self._owner.offer(work)
         else:
-            self._remembered.add(work)
+            self._remembered.add(work, asks=asks)
 
     def on_alive(self, payload: bytes, _reply: str) -> None:
         """An owner lives, or leaves."""
@@ -238,7 +241,7 @@ class Partition:
             self._settings,
         )
         self._takeovers += 1
-        remembered = self._remembered.take()
+        remembered = self._remembered.take(self._standby.answered_s)
         log_event(log, "limits_owned", sequence=taken.appended.sequence, remembered=len(remembered))
         for work in remembered:
             owner.offer(work)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from droveway.contracts.admission import DECIDE_WITHIN_MS
 from droveway.contracts.envelope import MALFORMED, encode
 from droveway.contracts.limits import Batch
 from droveway.limiter.book import Book
@@ -77,6 +78,8 @@ class Standby:
         self._began_s = self._heard_s = time.monotonic()
         self._owner_heard = False
         self._leaving = False
+        self.answered_s = 0.0
+        """Questions that were heard before it are answered, or their routers ask again."""
         self._behind_since_s: float | None = None
 
     # What it hears
@@ -97,6 +100,8 @@ class Standby:
         """Another process owns the partition, or leaves it."""
         self._sign_of_life()
         self._leaving = leaving
+        if leaving:
+            self.answered_s = self._heard_s
         if sequence > self.sequence:
             self._note_behind()
         if leaving:
@@ -175,6 +180,7 @@ class Standby:
 
     def _sign_of_life(self) -> None:
         self._heard_s = time.monotonic()
+        self.answered_s = self._heard_s - DECIDE_WITHIN_MS / 1000
         self._owner_heard = True
         self._leaving = False
 
