@@ -10,17 +10,8 @@ import msgspec
 from droveway.cli import ports
 from droveway.cli.config import to_yaml
 from droveway.cli.data_folder import DataFolder
-from droveway.contracts.config import (
-    Config,
-    Credential,
-    Key,
-    Limit,
-    Price,
-    Provider,
-    Route,
-    RouteTarget,
-    Tier,
-)
+from droveway.contracts.access import Key, Limit
+from droveway.contracts.config import Config, Credential, Price, Provider, Route, RouteTarget, Tier
 from droveway.runtime.api_key import hash_key, make_key, parse_key
 from tests.bench import system
 from tests.bench.children import Children, RunFailed, read_line

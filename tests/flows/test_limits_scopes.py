@@ -46,7 +46,7 @@ async def test_keys_of_a_tenant_share_its_limit(own_nats: NatsServer, tmp_path: 
         for each in (first, second):
             denied = await ask(each, chat_body())
             assert denied.status == 429
-            assert "Scope tenant: 2 used, 1 asked for." in denied.error["message"]
+            assert "(tenant: 2 used, 1 asked for)" in denied.error["message"]
         assert (await ask(third, chat_body())).status == 200
 
 
@@ -65,7 +65,7 @@ async def test_an_alias_is_no_way_round_a_models_limit(
         for model, status in (("numbered-7", 200), ("seven", 200), ("seven", 429)):
             assert (await ask(client, chat_body(model))).status == status
         denied = await ask(client, chat_body("numbered-7"))
-        assert "Scope model: 2 used" in denied.error["message"]
+        assert "(model: 2 used" in denied.error["message"]
         assert (await ask(client, chat_body("numbered-8"))).status == 200
 
 

@@ -1,7 +1,6 @@
 """Upstreams that others wrote, live; `make test-ops` installs them."""
 
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import pytest
 import uvloop
 import yaml
 
+from tests.support.local_model import serving_model
 from tests.support.nats import nats
 from tests.support.programs import Program, serving
 
@@ -24,15 +24,21 @@ def pytest_asyncio_loop_factories(config: Any, item: Any) -> Mapping[str, Callab
 
 
 @pytest.fixture(scope="session")
-def aimock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+def aimock(node: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """A mock in TypeScript, with usage, reasoning and a journal of what it was sent."""
     folder = tmp_path_factory.mktemp("aimock")
     (folder / "fixtures.json").write_text(json.dumps(_read("aimock.yaml")))
     script = _installed(MOCKS / "node_modules/@copilotkit/aimock/dist/cli.js")
     options = ["--port", "0", "--fixtures", "fixtures.json", "--strict"]
-    command: list[str | Path] = [MOCKS / "bin/node", script, *options]
+    command: list[str | Path] = [node, script, *options]
     with serving(command, folder) as program:
         yield program
+
+
+@pytest.fixture(scope="session")
+def node() -> Path:
+    """Node.js of its own: whether the machine has one makes no difference."""
+    return _installed(MOCKS / "bin/node")
 
 
 @pytest.fixture(scope="session")
@@ -47,9 +53,7 @@ def fakellm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
 @pytest.fixture(scope="session")
 def local_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """llama.cpp with a real model."""
-    command: list[str | Path] = [Path(sys.executable).with_name("droveway"), "local-model"]
-    environment = {"DROVEWAY_LOCAL_MODEL_PORT": "0"}
-    with serving(command, tmp_path_factory.mktemp("local-model"), environment) as program:
+    with serving_model(tmp_path_factory.mktemp("local-model")) as program:
         yield program
 
 

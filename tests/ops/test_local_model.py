@@ -10,10 +10,10 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from droveway.cli import local_model as served
-from droveway.contracts.config import Config, Provider
+from droveway.contracts.config import Config
 from tests.support.doors import ANTHROPIC, OPENAI, ask
 from tests.support.flows import lines_until, route, rows_of
+from tests.support.local_model import KINDS, MODEL, provider
 from tests.support.nats import NatsServer
 from tests.support.programs import Program
 from tests.support.simulator import chat_body, payloads
@@ -21,11 +21,10 @@ from tests.support.stack import Stack, running_stack
 
 pytestmark = [pytest.mark.ops, pytest.mark.asyncio(loop_scope="module")]
 
-TARGETS = {"openai": "llama-cpp", "anthropic": "anthropic"}
-"""The dialect and the kind of each provider; all are the same server."""
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 DOORS = pytest.mark.parametrize("door", [OPENAI, ANTHROPIC], ids=["chat", "messages"])
-EACH_TARGET = pytest.mark.parametrize("target", TARGETS)
+EACH_TARGET = pytest.mark.parametrize("target", KINDS)
+"""A provider of each dialect; both are the same server."""
 QUESTION = "What is the capital of France?"
 ENDLESS: dict[str, Any] = {"ignore_eos": True, "stop": ["\u0000"], "temperature": 0}
 LONG_TOKENS = 300
@@ -40,18 +39,13 @@ async def stack(
     def configured(config: Config) -> Config:
         return msgspec.structs.replace(
             config,
-            providers=tuple(_provider(name, kind, local_model) for name, kind in TARGETS.items()),
-            routes=tuple(route(name, (name, served.MODEL)) for name in TARGETS),
+            providers=tuple(provider(name, name, local_model.url) for name in KINDS),
+            routes=tuple(route(name, (name, MODEL)) for name in KINDS),
         )
 
     folder = tmp_path_factory.mktemp("local")
     async with running_stack(nats, folder, simulators=0, configure=configured) as world:
         yield world
-
-
-def _provider(dialect: str, kind: str, program: Program) -> Provider:
-    fields = {"id": dialect, "base_url": f"{program.url}/v1", "dialect": dialect, "kind": kind}
-    return msgspec.convert(fields, Provider)
 
 
 @BOTH

@@ -13,7 +13,7 @@ from tests.support.doors import ANTHROPIC, OPENAI, Said, ask
 from tests.support.flows import route, rows_of
 from tests.support.nats import NatsServer
 from tests.support.programs import Program
-from tests.support.stack import Stack, running_stack
+from tests.support.stack import UNSPARED, Stack, running_stack
 
 pytestmark = [pytest.mark.ops, pytest.mark.asyncio(loop_scope="module")]
 
@@ -45,7 +45,9 @@ async def stack(
         )
 
     folder = tmp_path_factory.mktemp("mocks")
-    async with running_stack(nats, folder, simulators=0, configure=configured) as world:
+    async with running_stack(
+        nats, folder, simulators=0, configure=configured, environment=UNSPARED
+    ) as world:
         yield world
 
 

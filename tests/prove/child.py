@@ -13,6 +13,7 @@ import os
 import resource
 import runpy
 import signal
+import subprocess
 import sys
 from collections.abc import Mapping
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -64,6 +65,50 @@ class Child:
         """SIGKILL, and waits until it's gone."""
         self.signal(signal.SIGKILL)
         self._process.join()
+
+
+class Program:
+    """As `Child`, by a start of its own: for what only works from the first instruction on."""
+
+    def __init__(
+        self, service: str, environment: Mapping[str, str], log: Path, limits: Limits
+    ) -> None:
+        assert not limits, "a program of its own takes no resource limits"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", f"droveway.{service}"],
+                env=dict(environment),
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it lives; negative when a signal ended it."""
+        return self._process.poll()
+
+    def signal(self, number: int) -> None:
+        """Sends a signal, unless it has ended."""
+        self._process.send_signal(number)
+
+    async def ended(self, within_s: float) -> bool:
+        """Waits for its end; whether that came in time."""
+        try:
+            await asyncio.to_thread(self._process.wait, within_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """SIGKILL, and waits until it's gone."""
+        self._process.kill()
+        self._process.wait()
 
 
 def serve(service: str, environment: dict[str, str], log: Path, limits: dict[int, int]) -> None:

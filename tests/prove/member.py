@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from droveway.cli import ports
-from tests.prove.child import Child, Limits
+from tests.prove.child import Child, Limits, Program
 from tests.support.observations import Watched
 
 TERMINATED_WITHIN_S = 15.0
@@ -50,10 +50,10 @@ class Member:
             f"DROVEWAY_{service.upper()}_ADMIN_PORT": str(self.admin_port),
         }
         self._log = logs / f"{self.name}.log"
-        self._child: Child | None = None
+        self._child: Child | Program | None = None
 
     @property
-    def child(self) -> Child:
+    def child(self) -> Child | Program:
         """Its process."""
         assert self._child is not None, f"{self.name} wasn't started"
         return self._child
@@ -75,7 +75,8 @@ class Member:
 
     def start(self) -> None:
         """Starts it; `until_ready` waits for it."""
-        self._child = Child(self.service, self._environment, self._log, self.limits)
+        kind = Program if "LD_PRELOAD" in self._environment else Child
+        self._child = kind(self.service, self._environment, self._log, self.limits)
         self.struck = False
 
     async def restart(self, within_s: float = 20.0) -> None:

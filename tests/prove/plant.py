@@ -190,6 +190,7 @@ async def plant(run: Run, nats: NatsServer, shape: Shape) -> AsyncIterator[Plant
                 for number in range(shape.count(service)):
                     port = simulator_ports[number] if service == "simulator" else free_port()
                     told = environment(nats, config, service, port, shape)
+                    told |= shape.own.get(f"{service}-{number + 1}", {})
                     member = Member(
                         service, number, port, told, logs, shape.rlimits.get(service, {})
                     )

@@ -23,6 +23,7 @@ class Shape:
     Args:
         interval_ms: From token to token at the providers.
         environment: For all services; of `DROVEWAY_*`.
+        own: The same for one process: by `limiter-1`.
         links: The URL of NATS by service, where it isn't the server's: of a proxy.
         rlimits: Resource limits by service.
         configure: May change the configuration before it's written.
@@ -36,6 +37,7 @@ class Shape:
     simulators: int = 1
     interval_ms: float = 10.0
     environment: Mapping[str, str] = field(default_factory=dict)
+    own: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
     rlimits: Mapping[str, Limits] = field(default_factory=dict)
     configure: Callable[[Config], Config] = lambda config: config

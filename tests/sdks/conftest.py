@@ -6,9 +6,11 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.sdks import small_model
 from tests.sdks.server import DIALECTS, Book, Droveway
 
 ROOT = Path(__file__).parents[2]
@@ -56,3 +58,9 @@ def flavour(request: pytest.FixtureRequest) -> str:
 def upstream(request: pytest.FixtureRequest) -> str:
     """The dialect of the provider behind the gateway."""
     return str(request.param)
+
+
+@pytest.fixture
+def asked(server: Droveway) -> dict[str, Any]:
+    """A request to the real model."""
+    return small_model.asking(server.local_model)

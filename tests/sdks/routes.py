@@ -1,22 +1,15 @@
-"""Which names the server serves, by providers of both dialects; all of them are one simulator."""
+"""Which names the server serves, by providers of both dialects: one simulator, one real model."""
 
 from typing import Any
 
 import msgspec
 
 from droveway.cli import ports
-from droveway.contracts.config import (
-    Config,
-    Key,
-    Limit,
-    Provider,
-    Route,
-    RouteTarget,
-    Tier,
-    Timeouts,
-)
+from droveway.contracts.access import Key, Limit
+from droveway.contracts.config import Config, Provider, Route, RouteTarget, Tier, Timeouts
 from droveway.runtime.api_key import hash_key, parse_key
 from tests.sdks.server import DIALECTS, routed
+from tests.support import local_model
 
 LISTED = ("numbered-5", "sim-small")
 KEYS = ("limited-sync", "limited-async", "disabled", "narrow")
@@ -25,6 +18,7 @@ PLENTY = Limit(requests=100_000)
 HASTY = Timeouts(first_token_s=0.3, idle_s=0.3, total_s=0.6)
 PROVIDERS = {"openai": "upstream-1", "anthropic": "upstream-2"}
 HASTY_PROVIDERS = {"openai": "hasty-1", "anthropic": "hasty-2"}
+LOCAL_PROVIDERS = {"openai": "local-1", "anthropic": "local-2"}
 NO_PROVIDER = "closed"
 FAULTS = (
     "400", "401", "403", "404", "413", "429", "500", "503+times-1", "529",
@@ -35,7 +29,7 @@ SERVED = (*LISTED, "numbered-50", "missing-model", *(f"fault-{fault}" for fault 
 """Names that the simulator takes, where they don't reach it through the route `*`."""
 
 
-def configured(config: Config, keys: dict[str, str]) -> Config:
+def configured(config: Config, keys: dict[str, str], local_url: str) -> Config:
     """The configuration with providers of both dialects, their routes, and keys."""
     provider = msgspec.structs.replace(config.providers[0], models=LISTED)
     kinds: dict[str, dict[str, Any]] = {
@@ -48,6 +42,7 @@ def configured(config: Config, keys: dict[str, str]) -> Config:
             _provider(provider, HASTY_PROVIDERS[one], timeouts=HASTY, **kinds[one])
             for one in DIALECTS
         ),
+        *(local_model.provider(name, one, local_url) for one, name in LOCAL_PROVIDERS.items()),
         Provider(id=NO_PROVIDER, base_url=f"http://127.0.0.1:{ports.free()}/v1"),
     ]
     routes = [_route("*", (PROVIDERS["openai"], ""))]
@@ -73,6 +68,7 @@ def _special(dialect: str) -> dict[str, list[tuple[str, str]]]:
         "unreachable": [(NO_PROVIDER, "")],
         "silent": [(hasty, "fault-silence")],
         "stalls": [(hasty, "fault-stall-after-3")],
+        local_model.MODEL: [(LOCAL_PROVIDERS[dialect], local_model.MODEL)],
     }
 
 

@@ -28,6 +28,8 @@ class Droveway:
     simulator_url: str
     max_body_bytes: int
     listed: list[str]
+    local_model: str
+    """The real model's name."""
 
 
 class Book:

@@ -43,3 +43,11 @@ CALL_NAMES = ["single", "parallel", "no-arguments"]
 def expected_arguments(name: str) -> set[str]:
     """The names of a tool's arguments, all of which a call has."""
     return set(TOOLS[name].get("properties", {}))
+
+
+class Capital(BaseModel):
+    """What a small model can fill in."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    city: str

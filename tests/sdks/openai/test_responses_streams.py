@@ -1,5 +1,6 @@
 """Streams of the Responses API: the strict order of their events, and errors amid them."""
 
+import openai
 import pytest
 
 from tests.sdks.openai.client import Client
@@ -71,14 +72,24 @@ async def test_a_streamed_response_is_kept_as_well(sdk: Client) -> None:
 
 
 @pytest.mark.parametrize(("model", "code"), MIDSTREAM.items(), ids=MIDSTREAM)
-async def test_an_error_amid_a_stream_is_told_by_its_last_two_events(
+async def test_an_error_amid_a_stream_is_raised_after_what_was_said(
     sdk: Client, model: str, code: str
 ) -> None:
-    """What the SDK makes of the connection's end after them differs between its majors."""
-    events, _ = await Responses(sdk).stream(model=model)
+    events, error = await Responses(sdk).stream(model=model)
     kinds = [event.type for event in events]
+    assert kinds[-3:] == ["response.output_text.delta"] * 3
     assert kinds.count("response.output_text.delta") == 3
-    assert kinds[-2:] == ["error", "response.failed"]
     assert [event.sequence_number for event in events] == list(range(len(events)))
-    assert events[-2].code in (code, "overloaded_error")
-    assert events[-1].response.error.message == events[-2].message
+    assert type(error) is openai.APIError
+    assert isinstance(error, openai.APIError)
+    assert error.code in (code, "overloaded_error")
+    assert error.type in ("server_error", "timeout_error")
+    assert error.body is not None
+    assert error.message == error.body["message"]
+
+
+async def test_the_stream_helper_raises_such_an_error_too(sdk: Client) -> None:
+    with pytest.raises(openai.APIError) as caught:
+        await Responses(sdk).helper(model="fault-cut-after-3")
+    assert type(caught.value) is openai.APIError
+    assert caught.value.code == "stream_interrupted"
