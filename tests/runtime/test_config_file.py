@@ -118,9 +118,56 @@ BROKEN: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "limit of nothing": (
         "  - id: k1", "  - id: k1\n    limits: [{requests: 0}]", (f"$.{KEY}.limits[0].requests",),
     ),
-    "window of a week": (
-        "  - id: k1", "  - id: k1\n    limits: [{requests: 1, window_s: 604800}]",
-        (f"$.{KEY}.limits[0].window_s", "<= 86400"),
+    "window of two months": (
+        "  - id: k1", "  - id: k1\n    limits: [{requests: 1, window_s: 5184000}]",
+        (f"$.{KEY}.limits[0].window_s", "<= 2678400"),
+    ),
+    "limit without a kind": (
+        "  - id: k1", "  - id: k1\n    limits: [{window_s: 1}]",
+        (f"{KEY}.limits[0]", "limits nothing", "requests, tokens"),
+    ),
+    "limit twice": (
+        "  - id: k1", "  - id: k1\n    limits: [{requests: 1, tokens: 9}, {requests: 2}]",
+        (f"{KEY}.limits[1].requests", "keep one"),
+    ),
+    "limit for models with a star inside": (
+        "version: 1", "limits: [{requests: 1, model: 'a*b'}]", ("limits[0].model", "at the end"),
+    ),
+    "burst of nothing": (
+        "  - id: k1", "  - id: k1\n    limits: [{concurrency: 5, burst: 2}]",
+        (f"{KEY}.limits[0].burst", "spreads nothing", "exactly one of requests, tokens"),
+    ),
+    "burst of two kinds": (
+        "version: 1", "limits: [{requests: 5, tokens: 50, burst: 2}]",
+        ("limits[0].burst", "beside requests and tokens", "an entry for each"),
+    ),
+    "burst over its limit": (
+        "version: 1", "tenants: [{id: t, limits: [{tokens: 50, burst: 51}]}]",
+        ("tenants[0].limits[0].burst", "51 at once is more than 50 tokens"),
+    ),
+    "credential's limit without a kind": (
+        "id: main,", "id: main, limits: [{burst: 1}],",
+        (f"{PROVIDER}.credentials[0].limits[0]", "limits nothing", "spreads nothing"),
+    ),
+    "budget of nothing": (
+        "  - id: k1", "  - id: k1\n    budgets: [{usd: 0}]", (f"$.{KEY}.budgets[0].usd", "> 0"),
+    ),
+    "budget twice": (
+        "  - id: k1", "  - id: k1\n    budgets: [{usd: 1}, {usd: 2}]",
+        (f"{KEY}.budgets[1].period", "each month", "keep one"),
+    ),
+    "tenant twice": (
+        "version: 1", "tenants: [{id: t}, {id: t}]", ("tenants[1].id", "stands twice"),
+    ),
+    "unknown tenant": (
+        "keys:\n  - id: k1", "tenants: [{id: acne}]\nkeys:\n  - id: k1\n    tenant: acme",
+        (f"{KEY}.tenant", "'acme' isn't among tenants", "known: acne"),
+    ),
+    "address that is none": (
+        "  - id: k1", "  - id: k1\n    addresses: [10.0.0.300]", (f"{KEY}.addresses[0]",),
+    ),
+    "network with bits of a host": (
+        "  - id: k1", "  - id: k1\n    addresses: [10.0.0.1/8]", (f"{KEY}.addresses[0]",),
     ),
     "origin with a path": (
         "version: 1", "cors: {origins: ['https://a/']}", ("cors.origins[0]", "without a path"),
@@ -235,6 +282,10 @@ def test_a_file_over_the_bound_is_refused(tmp_path: Path) -> None:
         ("version: 1", "models: [{name: 'gpt-5*', sampling: true, dropped: []}]"),
         ("version: 1", "aliases: {fast: quick, quick: gpt-5, 'gpt-5-*': gpt-5}"),
         ("version: 1", "cors: {origins: ['https://app.example.com:8443', '*']}"),
+        ("  - id: k1", "  - id: k1\n    limits: [{requests: 9, burst: 9, window_s: 2678400}]"),
+        ("  - id: k1", "  - id: k1\n    limits: [{tokens: 9, concurrency: 2, burst: 2}]"),
+        ("  - id: k1", "  - id: k1\n    addresses: [10.0.0.0/8, 2001:db8::1]\n    tenant: acme"),
+        ("version: 1", "tenants: [{id: acme, budgets: [{usd: 1}, {usd: 9, period: total}]}]"),
     ],
     ids=lambda change: change[1].strip()[:40],
 )

@@ -1,0 +1,203 @@
+"""No change without its audit event, and of two changes of one revision one is refused."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from droveway.contracts.access import Budget, Key, Limit, Tenant
+from droveway.contracts.audit import AuditRecorded
+from droveway.runtime import access_store
+from droveway.runtime.access_errors import (
+    EntryExists,
+    EntryInvalid,
+    EntryMissing,
+    RevisionChanged,
+    StoreUnavailable,
+)
+from droveway.runtime.access_store import keys_store, tenants_store
+from droveway.runtime.audit_trail import NotRecorded, read_trail
+from droveway.runtime.bus import Bus
+from tests.support.access import TESTER, delete_stream, operator
+from tests.support.nats import NatsServer
+from tests.support.waiting import until
+
+KEY = Key(id="k1", sha256="a" * 64)
+BUSY = msgspec.structs.replace(KEY, limits=(Limit(requests=5),))
+
+
+@pytest.fixture
+async def bus(own_nats: NatsServer) -> AsyncIterator[Bus]:
+    async with operator(own_nats) as bus:
+        yield bus
+
+
+async def events(bus: Bus, limit: int = 100) -> list[AuditRecorded]:
+    return [event for _, event in await read_trail(bus, limit)]
+
+
+async def test_a_key_is_made_changed_deleted_and_made_anew(bus: Bus) -> None:
+    store = keys_store(bus)
+    revision = await store.create(KEY, TESTER)
+    present = await store.get("k1")
+    assert present == (KEY, revision)
+    assert await store.change(present, BUSY, TESTER) > revision
+    assert [entry.value for entry in await store.all()] == [BUSY]
+    await store.delete(await store.get("k1"), TESTER)
+    assert await store.all() == []
+    with pytest.raises(EntryMissing):
+        await store.get("k1")
+    await store.create(KEY, TESTER)
+    assert (await store.get("k1")).value == KEY
+
+
+async def test_each_change_is_recorded_with_what_was_and_what_is(bus: Bus) -> None:
+    store = keys_store(bus)
+    await store.create(KEY, TESTER)
+    await store.change(await store.get("k1"), BUSY, TESTER, "limited")
+    await store.delete(await store.get("k1"), TESTER)
+    deleted, limited, created = await events(bus)
+    assert [one.action for one in (created, limited, deleted)] == [
+        "key.created", "key.limited", "key.deleted",
+    ]  # fmt: skip
+    assert {one.target for one in (created, limited, deleted)} == {"key.k1"}
+    assert created.before is None
+    assert created.after == limited.before
+    assert limited.after == deleted.before == {"id": "k1", "limits": [{"requests": 5}]}
+    assert deleted.after is None
+    assert created.by == TESTER
+
+
+async def test_no_event_holds_a_hash(bus: Bus) -> None:
+    rotated = msgspec.structs.replace(
+        KEY, sha256="b" * 64, previous_sha256="a" * 64, previous_until="2027-01-01T00:00:00Z"
+    )
+    store = keys_store(bus)
+    await store.create(KEY, TESTER)
+    await store.change(await store.get("k1"), rotated, TESTER, "rotated")
+    recorded = msgspec.json.encode(await events(bus))
+    assert b"aaaa" not in recorded
+    assert b"bbbb" not in recorded
+    assert b"previous_until" in recorded
+
+
+async def test_of_two_changes_of_one_revision_one_is_refused_and_told_as_failed(bus: Bus) -> None:
+    store = keys_store(bus)
+    await store.create(KEY, TESTER)
+    present = await store.get("k1")
+    disabled = msgspec.structs.replace(KEY, state="disabled")
+    results = await asyncio.gather(
+        store.change(present, BUSY, TESTER),
+        store.change(present, disabled, TESTER),
+        return_exceptions=True,
+    )
+    assert [type(one) for one in results].count(RevisionChanged) == 1
+    outcomes = {one.id: one for one in await events(bus)}
+    (failed,) = [one for one in outcomes.values() if one.outcome == "failed"]
+    assert outcomes[failed.of].action == failed.action == "key.updated"
+    assert outcomes[failed.of].outcome == "begun"
+
+
+async def test_of_two_that_make_the_same_key_one_is_refused(bus: Bus) -> None:
+    store = tenants_store(bus)
+    results = await asyncio.gather(
+        *(store.create(Tenant(id="acme", name=name), TESTER) for name in "ab"),
+        return_exceptions=True,
+    )
+    assert [type(one) for one in results].count(EntryExists) == 1
+    with pytest.raises(EntryExists):
+        await store.create(Tenant(id="acme"), TESTER)
+
+
+async def test_what_cannot_be_recorded_is_not_done(own_nats: NatsServer, bus: Bus) -> None:
+    store = keys_store(bus)
+    await store.create(KEY, TESTER)
+    present = await store.get("k1")
+    await delete_stream(own_nats)
+    with pytest.raises(NotRecorded):
+        await store.change(present, BUSY, TESTER)
+    with pytest.raises(NotRecorded):
+        await store.delete(present, TESTER)
+    with pytest.raises(NotRecorded):
+        await store.create(msgspec.structs.replace(KEY, id="k2"), TESTER)
+    assert await store.get("k1") == present
+    assert len(await store.all()) == 1
+
+
+async def test_a_write_that_the_bucket_refuses_is_recorded_as_failed(
+    own_nats: NatsServer, bus: Bus
+) -> None:
+    store = keys_store(bus)
+    await store.create(KEY, TESTER)
+    present = await store.get("k1")
+    await delete_stream(own_nats, "KV_access")
+    with pytest.raises(StoreUnavailable):
+        await store.change(present, BUSY, TESTER)
+    assert [one.outcome for one in await events(bus)] == ["failed", "begun", "begun"]
+
+
+async def test_of_a_write_without_an_answer_is_told_that_nobody_knows(
+    own_nats: NatsServer, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = keys_store(bus)
+    await store.create(KEY, TESTER)
+    present = await store.get("k1")
+
+    async def recorded(bus: Bus, event: AuditRecorded) -> None:
+        told.append(event)
+        if event.outcome == "begun":
+            own_nats.pause(signal.SIGSTOP)
+            assert own_nats._process is not None
+            status = Path(f"/proc/{own_nats._process.pid}/status")
+            await until(lambda: "State:\tT" in status.read_text())
+
+    told: list[AuditRecorded] = []
+    monkeypatch.setattr(access_store, "record", recorded)
+    monkeypatch.setattr(access_store, "TIMEOUT_S", 0.1)
+    try:
+        with pytest.raises(StoreUnavailable, match="doesn't say whether"):
+            await store.change(present, BUSY, TESTER)
+    finally:
+        own_nats.pause(signal.SIGCONT)
+    assert [event.outcome for event in told] == ["begun", "unknown"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"expires": "tomorrow"}, "expires: 'tomorrow'"),
+        ({"limits": (Limit(),)}, "limits[0]: limits nothing"),
+        ({"limits": (Limit(tokens=5), Limit(requests=1, tokens=6))}, "limits[1].tokens"),
+        ({"limits": (Limit(requests=5, model="a*b"),)}, "limits[0].model"),
+        ({"budgets": (Budget(usd=1), Budget(usd=2))}, "budgets[1].period"),
+        ({"addresses": ("10.0.0.1/8",)}, "addresses[0]: '10.0.0.1/8'"),
+        ({"nats_user": "U" + "A" * 55}, "nats_user"),
+        ({"models": ("x*y",)}, "models[0]"),
+        ({"models": tuple(f"{number:0256}" for number in range(300))}, "bytes"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_what_cannot_be_is_refused_by_its_field(
+    bus: Bus, fields: dict[str, object], words: str
+) -> None:
+    with pytest.raises(EntryInvalid) as caught:
+        await keys_store(bus).create(msgspec.structs.replace(KEY, **fields), TESTER)
+    assert words in str(caught.value)
+    assert await events(bus) == []
+
+
+async def test_the_trail_is_read_newest_first_and_in_pages(bus: Bus) -> None:
+    assert await read_trail(bus, 10) == []
+    store = tenants_store(bus)
+    for number in range(7):
+        await store.create(Tenant(id=f"t{number}"), TESTER)
+    first = await read_trail(bus, 3)
+    assert [event.target for _, event in first] == ["tenant.t6", "tenant.t5", "tenant.t4"]
+    second = await read_trail(bus, 3, before=first[-1][0])
+    assert [event.target for _, event in second] == ["tenant.t3", "tenant.t2", "tenant.t1"]
+    last = await read_trail(bus, 3, before=second[-1][0])
+    assert [event.target for _, event in last] == ["tenant.t0"]
+    assert await read_trail(bus, 3, before=last[-1][0]) == []
