@@ -91,7 +91,8 @@ def test_the_validator_refuses_a_misspelt_field(tmp_path: Path) -> None:
     ("setting", "place"),
     [
         ("services.gateway.replicas=two", "/services/gateway/replicas"),
-        ("services.limiter.replicas=2", "/services/limiter/replicas"),
+        ("services.limiter.replicas=0", "/services/limiter/replicas"),
+        ("services.metrics.replicas=2", "/services/metrics/replicas"),
         ("services.gatway.replicas=2", "gatway"),
         ("otel.sampleRatio=2", "/otel/sampleRatio"),
         ("nats.url=http://nats:4222", "/nats/url"),
@@ -246,6 +247,22 @@ def test_a_pod_is_given_longer_than_its_drain_to_stop() -> None:
             drain_s = float(environment(pod).get(name, 0))
             pause_s = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
             assert pod["terminationGracePeriodSeconds"] >= drain_s + pause_s + 10
+
+
+def test_a_limiter_stands_by_while_another_one_is_replaced() -> None:
+    manifests = [one for one in render("minimal") if one["metadata"]["name"] == "droveway-limiter"]
+    specs = {one["kind"]: one["spec"] for one in manifests}
+    deployment = specs["Deployment"]
+    assert deployment["replicas"] == 2
+    assert deployment["strategy"]["rollingUpdate"] == {"maxSurge": "25%", "maxUnavailable": 0}
+    assert specs["PodDisruptionBudget"]["maxUnavailable"] == 1
+
+
+def test_sizes_of_streams_reach_the_job_as_whole_numbers() -> None:
+    told = ("--set", "setup.env.DROVEWAY_SETUP_LIMITS_MAX_BYTES=268435456")
+    ((_kind, _component, pod),) = [one for one in pods(render("minimal", *told)) if one[0] == "Job"]
+    assert environment(pod)["DROVEWAY_SETUP_LIMITS_MAX_BYTES"] == "268435456"
+    assert deployed_settings.unknown_variables("setup", environment(pod)) == set()
 
 
 def test_streams_are_made_before_the_services_of_a_release_start() -> None:
