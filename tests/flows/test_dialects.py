@@ -187,16 +187,6 @@ async def test_embeddings(stack: Stack, encoding: str | None) -> None:
 
 
 @PROVIDERS
-async def test_count_tokens_asks_no_provider(stack: Stack, provider: str) -> None:
-    before = len(entries(stack))
-    body = message_body(f"{provider}/numbered-5")
-    del body["max_tokens"]
-    answer, _ = await _post(stack, "/v1/messages/count_tokens", body)
-    assert answer.json()["input_tokens"] > 0
-    assert len(entries(stack)) == before
-
-
-@PROVIDERS
 @pytest.mark.parametrize(
     ("model", "status", "kind"),
     [

@@ -134,6 +134,14 @@ def test_a_target_that_lacks_a_need_is_left_out(needs: Needs, labels: list[str])
     assert _able(table, needs) == labels
 
 
+def test_only_providers_of_anthropics_dialect_count_tokens() -> None:
+    table = _named("m", "a/o1-mini", "claude/claude-opus-4-6", "deep/deepseek-chat")
+    assert _able(table, Needs(), dialect.COUNT_TOKENS) == ["claude/claude-opus-4-6"]
+    refused = _able(_named("m", "a/o1-mini"), Needs(), dialect.COUNT_TOKENS)
+    assert isinstance(refused, Failure)
+    assert (refused.code, refused.param) == ("unsupported_parameter", "model")
+
+
 def test_when_none_is_left_the_first_targets_lack_is_told() -> None:
     table = _named("m", "a/o1-mini", "deep/deepseek-chat")
     refused = _able(table, Needs(tools=True, images=True))

@@ -68,10 +68,8 @@ async def gateway_client(nats: NatsServer, config: Config) -> AsyncIterator[http
         inference = Inference(
             bus, RelayHub(bus), ledgers.spool, GatewaySettings(), gateway.allows, adapters
         )
-        gateway.serve_inference(
-            HttpDoor(inference, tasks, first_comment_s=10),
-            CountTokens(gateway.allows, inference.held),
-        )
+        door = HttpDoor(inference, tasks, first_comment_s=10)
+        gateway.serve_inference(door, CountTokens(inference, door, gateway))
         limits = HttpLimits(drain_s=1.0)
         server = await stack.enter_async_context(serving(gateway, limits, "127.0.0.1", 0))
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client:

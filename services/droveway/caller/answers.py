@@ -3,7 +3,7 @@
 Each class takes one answer: event by event, or whole. What it takes in fills its `facts`.
 """
 
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 
@@ -164,6 +164,41 @@ class Converted:
         return self._writer.whole(events, self.facts.settle(input_estimate_tokens))
 
 
+class _Count(msgspec.Struct, frozen=True):
+    input_tokens: Annotated[int, msgspec.Meta(ge=0)]
+
+
+_count = msgspec.json.Decoder(_Count)
+
+
+class PassedCount:
+    """How large a prompt is, as it came; no tokens are spent on it."""
+
+    def __init__(self) -> None:
+        self.facts = Facts()
+        # Nobody tells a usage: as an estimate, the limiter learns nothing of answers' lengths.
+        self.facts.usage = Usage(estimated=True)
+        self.done = False
+
+    def take(self, data: bytes, events: list[bytes]) -> bool:
+        """Counts aren't streamed."""
+        raise InBandError(failure("bad_upstream", "A count came as a stream"))
+
+    def close(self, usage: Usage) -> list[bytes]:
+        """Counts aren't streamed."""
+        return []
+
+    def whole(self, body: bytes, input_estimate_tokens: int) -> bytes:
+        """See `Answer`."""
+        try:
+            _count.decode(body)
+        except MALFORMED:
+            text = "The provider's count can't be read"
+            raise InBandError(failure("bad_upstream", text)) from None
+        self.facts.finish(0, "stop")
+        return body
+
+
 class PassedEmbeddings:
     """Vectors, in the encoding that the client asked for."""
 
@@ -200,6 +235,8 @@ def answer_for(call: dispatch.CallRouted, provider: Provider, body: bytes) -> An
     """What takes the answer of `call` by a provider of that dialect."""
     if call.dialect == dialect.EMBEDDINGS:
         return PassedEmbeddings(embeddings.encoding_asked(body), call.model)
+    if call.dialect == dialect.COUNT_TOKENS:
+        return PassedCount()
     context = Context(
         response_id=call.attempt_id.hex(),
         created_s=call.received_ns // 1_000_000_000,

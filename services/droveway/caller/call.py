@@ -63,6 +63,8 @@ class UpstreamCall:
         self._upstream = upstream
         self._limits = limits
         self._credential = (record.call.target.provider, record.call.target.credential)
+        self._counts = record.call.dialect == dialect.COUNT_TOKENS
+        """Providers limit counts apart: what they say of them holds for no other request."""
         self._sender = sender
         self._on_commit = on_commit
         self._on_end = on_end
@@ -93,7 +95,8 @@ class UpstreamCall:
             record.headers(response.status)
             if not 200 <= response.status < 300:
                 await self._refused(response)
-            self._limits.answered(self._credential, response.headers)
+            if not self._counts:
+                self._limits.answered(self._credential, response.headers)
             if call.stream:
                 await self._relay_stream(response)
             else:
@@ -134,6 +137,8 @@ class UpstreamCall:
         with contextlib.suppress(UpstreamError):  # the status says enough
             body = await response.read_all(MAX_ERROR_BYTES)
         occurrence = failure_of_status(response.status, response.headers, body)
+        if self._counts:
+            raise CallFailed(occurrence)
         raise CallFailed(
             self._limits.failed(self._credential, response.status, response.headers, occurrence)
         )

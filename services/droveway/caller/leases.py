@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from droveway.caller.attempt import AttemptRecord
-from droveway.contracts.envelope import encode
+from droveway.contracts.envelope import MAX_NUMBER, encode
 from droveway.contracts.settlement import (
     MAX_LEASES,
     Lease,
@@ -84,8 +84,7 @@ class Leases:
 
     def _renewals(self) -> Iterator[Renewed]:
         for records in _batches(list(self._open.values())):
-            leases = (Lease(one.call.request_id, one.used().output_tokens) for one in records)
-            yield Renewed(caller=self._bus.instance, leases=tuple(leases))
+            yield Renewed(caller=self._bus.instance, leases=tuple(map(_lease, records)))
 
     def _say(self, message: Settlement) -> None:
         try:
@@ -93,6 +92,12 @@ class Leases:
         except BusError as error:
             self._unsent += 1
             self._unsent_line.warn(reason=str(error))
+
+
+def _lease(record: AttemptRecord) -> Lease:
+    """A provider's arithmetic mustn't make a message that nobody reads: others are in it, too."""
+    told = record.used().output_tokens
+    return Lease(record.call.request_id, min(MAX_NUMBER - 1, max(0, told)))
 
 
 def _batches(records: list[AttemptRecord]) -> Iterator[list[AttemptRecord]]:

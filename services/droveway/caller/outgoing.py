@@ -10,7 +10,7 @@ from droveway.caller.upstreams import Upstream
 from droveway.contracts.dispatch import CallRouted
 from droveway.dialects import dialect
 from droveway.dialects.anthropic.from_chat import from_chat
-from droveway.dialects.anthropic.passing import passed_body
+from droveway.dialects.anthropic.passing import NOT_COUNTED, passed_body
 from droveway.dialects.anthropic.to_chat import to_chat
 from droveway.dialects.chat import passing as openai_chat
 from droveway.dialects.chat.extensions import without_extensions
@@ -18,6 +18,7 @@ from droveway.dialects.embeddings import request as embeddings
 from droveway.dialects.estimate import body_tokens
 from droveway.dialects.models import ModelFacts
 from droveway.dialects.quirks import apply
+from droveway.dialects.untranslatable import Untranslatable
 
 VERSION_2023 = "2023-06-01"
 VERSION_2026 = "2026-10-21"
@@ -57,6 +58,8 @@ def outgoing(call: CallRouted, body: bytes, upstream: Upstream, facts: ModelFact
     secret = upstream.secrets[call.target.credential]
     if upstream.provider.dialect == "anthropic":
         return _messages(call, body, upstream, facts, secret)
+    if call.dialect == dialect.COUNT_TOKENS:
+        raise Untranslatable("The provider doesn't count tokens", "model")
     quirk, version = upstream.quirk, upstream.provider.api_version
     if call.dialect == dialect.EMBEDDINGS:
         sent = embeddings.upstream_body(body, call.target.model, base64=quirk.base64_embeddings)
@@ -77,8 +80,10 @@ def _messages(
     call: CallRouted, body: bytes, upstream: Upstream, facts: ModelFacts, secret: Secret
 ) -> Outgoing:
     path = upstream.quirk.path("chat")
-    if call.dialect == dialect.MESSAGES:
-        passed = passed_body(body, call.target.model)
+    counting = call.dialect == dialect.COUNT_TOKENS
+    if counting or call.dialect == dialect.MESSAGES:
+        path += "/count_tokens" if counting else ""
+        passed = passed_body(body, call.target.model, NOT_COUNTED if counting else ())
         headers = _anthropic_headers(call, upstream, _version(call.api_version), secret)
         if call.api_features:
             headers.append((b"anthropic-beta", call.api_features.encode()))

@@ -3,3 +3,4 @@
 CHAT = "openai.chat"
 EMBEDDINGS = "openai.embeddings"
 MESSAGES = "anthropic.messages"
+COUNT_TOKENS = "anthropic.count_tokens"

@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 _MODELS = "/v1/models"
 _RESPONSES = "/v1/responses/"
 _MESSAGES = "/v1/messages/"
-_COUNT_TOKENS = _MESSAGES + "count_tokens"
 _MAX_PATH = 1_024
 
 
@@ -67,12 +66,10 @@ class Gateway:
 
     def serve_inference(self, door: HttpDoor, count_tokens: CountTokens) -> None:
         """Has `door` serve every operation."""
-        self._inference[_COUNT_TOKENS] = Route(
-            "messages.count", _COUNT_TOKENS, ("POST",), count_tokens.serve, ANTHROPIC
-        )
-        for one in operations.ALL:
-            served = Route(one.name, one.path, ("POST",), door.endpoint(one), one.face)
-            self._inference[one.path] = served
+        endpoints = {one: door.endpoint(one) for one in operations.ALL}
+        endpoints[operations.COUNT_TOKENS] = count_tokens.serve
+        for one, endpoint in endpoints.items():
+            self._inference[one.path] = Route(one.name, one.path, ("POST",), endpoint, one.face)
 
     def configure(self, config: Config) -> None:
         """Adopts models, admins and CORS of a new configuration; keys reach `auth` without us."""
@@ -84,6 +81,10 @@ class Gateway:
     def allows(self, key: Key, model: str) -> bool:
         """Whether the configuration in force routes this name for this key."""
         return self.models is not None and self.models.allows(key, model)
+
+    def counts(self, model: str) -> bool:
+        """Whether a provider can tell how many tokens a prompt for this name has."""
+        return self.models is not None and self.models.counts(model)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One HTTP request, in ASGI's form."""

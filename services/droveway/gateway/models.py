@@ -25,6 +25,7 @@ class ModelList:
 
     def __init__(self, config: Config) -> None:
         self._routes = {route.model: route for route in config.routes}
+        self._counting = {one.id for one in config.providers if one.dialect == "anthropic"}
         self._table = ModelTable(config.models, config.aliases)
         self._found = functools.lru_cache(MAX_REMEMBERED)(self._find)
         exact = {name for name in self._routes if not name.endswith("*")}
@@ -39,6 +40,12 @@ class ModelList:
     def serves(self, model: str) -> bool:
         """Whether a route takes this name, or the one that it is an alias of."""
         return self._found(model)[1] is not None
+
+    def counts(self, model: str) -> bool:
+        """Whether a provider that counts tokens is among those that serve it."""
+        route = self._found(model)[1]
+        tiers = () if route is None else route.tiers
+        return any(one.provider in self._counting for tier in tiers for one in tier.targets)
 
     def allows(self, key: Key, model: str) -> bool:
         """Whether a route serves it, and the key may use it by this name or by the routed one."""

@@ -37,6 +37,8 @@ class Operation(NamedTuple):
     """Checks a request; raises `Untranslatable` naming the parameter that is wrong."""
     adapted: bool = False
     """The door turns the request into a chat completion, and its answer back."""
+    free: bool = False
+    """The provider takes no tokens for it, so none are reserved."""
 
 
 def _chat(request: dict[str, Any]) -> Asked:
@@ -57,6 +59,11 @@ def _messages(request: dict[str, Any]) -> Asked:
         needs=needs_of_messages(request),
         max_output_tokens=request["max_tokens"],
     )
+
+
+def _count_tokens(request: dict[str, Any]) -> Asked:
+    anthropic_checks.check(request, counting=True)
+    return Asked(max_output_tokens=0)
 
 
 def _embeddings(request: dict[str, Any]) -> Asked:
@@ -91,4 +98,9 @@ RESPONSES = Operation(
 )
 EMBEDDINGS = Operation("embeddings", "/v1/embeddings", dialect.EMBEDDINGS, OPENAI, _embeddings)
 MESSAGES = Operation("messages", "/v1/messages", dialect.MESSAGES, ANTHROPIC, _messages)
+COUNT_TOKENS = Operation(
+    "messages.count_tokens", "/v1/messages/count_tokens", dialect.COUNT_TOKENS, ANTHROPIC,
+    _count_tokens, free=True,
+)  # fmt: skip
+"""Has an endpoint of its own: what no provider counts is estimated."""
 ALL = (CHAT, COMPLETIONS, RESPONSES, EMBEDDINGS, MESSAGES)

@@ -72,10 +72,8 @@ async def run(settings: GatewaySettings, stop: asyncio.Event, ready: Ready) -> N
         gateway.stored = StoredDoor(stored)
         adapters = Adapters(ResponsesAdapter(stored, keeps=settings.store_responses))
         inference = Inference(process.bus, hub, spool, settings, gateway.allows, adapters)
-        gateway.serve_inference(
-            HttpDoor(inference, process.tasks, settings.first_comment_s, settings.compat),
-            CountTokens(gateway.allows, inference.held),
-        )
+        door = HttpDoor(inference, process.tasks, settings.first_comment_s, settings.compat)
+        gateway.serve_inference(door, CountTokens(inference, door, gateway))
         relays = ClientRelays(process.bus, settings.client_stall_s)
         rates = KeyRates(process.bus, settings.max_key_requests_per_s)
         shares = KeyShares(process.bus, settings.max_key_open_requests)

@@ -1,5 +1,6 @@
 """Leave to run one request: asked of the limiter, and again for each further target that costs."""
 
+import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -48,14 +49,26 @@ class Permit:
         self._on_silence = on_silence
         self._asked = 0
         self._granted: Candidate | None = None
+        self._doubtful = False
+        """A question wasn't answered: it may have been admitted all the same."""
         self.unsettled = False
         """A caller that had begun is gone: nobody says what it spent until its lease is over."""
         self.standing: Standing | None = None
         self.lease_ms = 0
 
     async def obtain(self, deadline: Deadline) -> Decision:
-        """The limiter's decision on the request and its first target."""
-        return await self._ask(deadline)
+        """The limiter's decision on the request and its first target.
+
+        Without one, in time or for as long as the client waits, nothing stays reserved.
+        """
+        try:
+            decision = await self._ask(deadline)
+        except asyncio.CancelledError:
+            self.release()
+            raise
+        if self._doubtful:
+            self.release()
+        return decision
 
     async def next(self, deadline: Deadline) -> Candidate | Failure | None:
         """Whom to try now; None when all have been tried, a failure when none has room."""
@@ -76,7 +89,7 @@ class Permit:
 
     def release(self) -> None:
         """No attempt has committed or will: what is left of the reservation is free."""
-        if not self.lease_ms or self.unsettled:
+        if self.unsettled or not (self.lease_ms or self._doubtful):
             return
         released = Released(request_id=self._request.request_id, router=self._bus.instance)
         try:
@@ -86,6 +99,7 @@ class Permit:
 
     async def _ask(self, deadline: Deadline) -> Decision:
         self._asked += 1
+        self._doubtful = True
         decision = await admit(
             self._bus,
             self._request,
@@ -96,6 +110,8 @@ class Permit:
             places=tuple(_place(candidate) for candidate in self._left),
             attempt=self._asked,
         )
+        if not isinstance(decision, Denied) or decision.failure.code != "limiter_unavailable":
+            self._doubtful = False
         if isinstance(decision, Admitted):
             self._granted = self._left[decision.place]
             del self._left[decision.place]

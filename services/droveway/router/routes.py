@@ -75,6 +75,8 @@ class RoutingTable:
             asked: Its dialect. A provider that speaks Anthropic's gets Anthropic's requests as
                 they are, and refuses them in its own words.
         """
+        if asked == dialect.COUNT_TOKENS:
+            return self._counting(candidates)
         kept, lack = list[Candidate](), None
         for candidate in candidates:
             provider = self._providers[candidate.target.provider]
@@ -89,6 +91,13 @@ class RoutingTable:
         if kept or lack is None:
             return kept
         return failure("unsupported_parameter", lack[1], param=lack[0])
+
+    def _counting(self, candidates: Iterable[Candidate]) -> list[Candidate] | Failure:
+        kept = [
+            one for one in candidates if self._providers[one.target.provider].dialect == "anthropic"
+        ]
+        text = "No provider of this model counts tokens"
+        return kept or failure("unsupported_parameter", text, param="model")
 
     def _specificity(self, model: str) -> int:
         if model in self._exact:

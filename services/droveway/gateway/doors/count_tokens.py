@@ -1,29 +1,48 @@
 """`POST /v1/messages/count_tokens`: how large a prompt is, without asking the model."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import Protocol
 
 import msgspec
 
 from droveway.contracts.access import Key
-from droveway.dialects.anthropic import checks as anthropic_checks
+from droveway.contracts.errors import status_of
+from droveway.contracts.relay import Usage
 from droveway.dialects.estimate import prompt_tokens
+from droveway.gateway.adapted import Frames
 from droveway.gateway.doors.answering import answer_own
 from droveway.gateway.doors.exchange import Exchange
-from droveway.gateway.doors.held import HeldBytes
+from droveway.gateway.doors.http import HttpDoor
+from droveway.gateway.doors.inference import Inference
 from droveway.gateway.journal import Journal
 from droveway.gateway.json_caps import JsonCaps, read_json_object
-from droveway.gateway.refusal import no_such_model, refusing
+from droveway.gateway.operations import COUNT_TOKENS, Asked
+from droveway.gateway.refusal import Refusal, no_such_model, refusing
+from droveway.runtime.deadline import Deadline
 
+EXACT_WITHIN_S = 5.0
+"""For so long a provider is waited for; then the count is estimated."""
 _ESTIMATED = (b"x-droveway-estimated", b"true")
 
 
-class CountTokens:
-    """Counts by size, which the answer's `x-droveway-estimated` says; no provider is asked."""
+class Served(Protocol):
+    """What the configuration in force says of models."""
 
-    def __init__(self, allows: Callable[[Key, str], bool], held: HeldBytes) -> None:
-        self._allows = allows
-        self._held = held
+    def allows(self, key: Key, model: str) -> bool:
+        """Whether it routes this name for this key."""
+        ...
+
+    def counts(self, model: str) -> bool:
+        """Whether a provider can tell how many tokens a prompt for this name has."""
+        ...
+
+
+class CountTokens:
+    """Has a provider of the model count; else counts by size, as `x-droveway-estimated` says."""
+
+    def __init__(self, inference: Inference, door: HttpDoor, served: Served) -> None:
+        self._inference = inference
+        self._door = door
+        self._served = served
         self._caps = JsonCaps()
 
     async def serve(self, exchange: Exchange, journal: Journal, key: Key) -> None:
@@ -34,17 +53,46 @@ class CountTokens:
             ClientGone: The client has left.
         """
         exchange.check_json()
-        with self._held.share() as share:
-            request = self._read(await exchange.body(share.grow))
+        with self._inference.held.share() as share:
+            body = await exchange.body(share.grow)
+            journal.mark("body")
+            with refusing():
+                request = read_json_object(body, self._caps)
+                asked = COUNT_TOKENS.read(request)
             model: str = request["model"]
-            if not self._allows(key, model):
+            if not self._served.allows(key, model):
                 raise no_such_model(model)
             journal.model = model
+            if self._served.counts(model) and await self._exact(
+                asked, body, exchange, journal, key
+            ):
+                return
             answer = msgspec.json.encode({"input_tokens": prompt_tokens(request)})
+        journal.failure, journal.usage = None, Usage()  # of the attempt; its row tells of it
         await answer_own(exchange, journal, answer, [_ESTIMATED])
 
-    def _read(self, body: bytes) -> dict[str, Any]:
-        with refusing():
-            request = read_json_object(body, self._caps)
-            anthropic_checks.check(request, counting=True)
-            return request
+    async def _exact(
+        self, asked: Asked, body: bytes, exchange: Exchange, journal: Journal, key: Key
+    ) -> bool:
+        """Answers with a provider's count; False when there is none."""
+
+        async def answer(frames: Frames) -> None:
+            await self._door.answer(frames, deadline, exchange, journal)
+
+        try:
+            options = self._inference.options(exchange.raw_headers)
+            within_ms = min(EXACT_WITHIN_S * 1000, options.deadline.remaining_ms())
+            deadline = Deadline.after_ms(within_ms)
+            options = options._replace(deadline=deadline)
+            await self._inference.ask(COUNT_TOKENS, asked, body, options, journal, key, answer)
+        except Refusal as refusal:
+            if exchange.started or _is_the_clients(refusal):
+                raise
+            return False
+        return True
+
+
+def _is_the_clients(refusal: Refusal) -> bool:
+    """Whether the provider says, in its own words, what is wrong with the request."""
+    rejected = refusal.failure
+    return rejected.code == "provider_rejected" and status_of(rejected) == 400

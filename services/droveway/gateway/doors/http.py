@@ -54,17 +54,24 @@ class HttpDoor:
         amend = amendment(self._compat, operation)
 
         async def answer(frames: Frames) -> None:
-            await self._answer(frames, options.deadline, exchange, journal, amend)
+            await self.answer(frames, options.deadline, exchange, journal, amend)
 
         with self._inference.held.share() as share:
             body = await exchange.body(share.grow)
             journal.mark("body")
             await self._inference.serve(operation, body, options, journal, key, answer)
 
-    async def _answer(
+    async def answer(
         self, frames: Frames, deadline: Deadline, exchange: Exchange, journal: Journal,
-        amend: Amend | None,
+        amend: Amend | None = None,
     ) -> None:  # fmt: skip
+        """Answers a published request as its frames come.
+
+        Raises:
+            AskFailed: No attempt committed.
+            ClientGone: The client has left.
+            Refusal: The answer was cut; the client has seen nothing of it.
+        """
         watch = self._tasks.create_task(_watch(exchange, frames))
         try:
             if journal.stream:

@@ -5,7 +5,7 @@ is refused, counted, limited and remembered alike by whichever way it came.
 """
 
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -108,12 +108,7 @@ class Inference:
             ClientGone: The client has left.
         """
         request, asked = self._checked(operation, body, journal, key)
-        if self._spool.full:
-            raise refuse("ledger_unavailable")
-        if self.open_requests >= self._settings.max_open_requests:
-            raise refuse("overloaded")
-        self.open_requests += 1
-        try:
+        with self._opened():
             async with self._idempotency.claim(
                 key.id, options.token, operation.name, body
             ) as claim:
@@ -131,6 +126,30 @@ class Inference:
                         claim.outcome = journal.outcome  # nothing runs any more
                     raise
                 claim.outcome = journal.outcome
+
+    async def ask(
+        self, operation: Operation, asked: Asked, body: bytes, options: Options, journal: Journal,
+        key: Key, answer: Answer,
+    ) -> None:  # fmt: skip
+        """The same for a request that was checked, and that may be asked twice.
+
+        Raises:
+            Refusal: There is no answer.
+            ClientGone: The client has left.
+        """
+        with self._opened():
+            message = self._message(operation, asked, body, options, journal, key)
+            await self._run(message, options.deadline, journal, answer, None)
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[None]:
+        if self._spool.full:
+            raise refuse("ledger_unavailable")
+        if self.open_requests >= self._settings.max_open_requests:
+            raise refuse("overloaded")
+        self.open_requests += 1
+        try:
+            yield
         finally:
             self.open_requests -= 1
 
@@ -175,7 +194,7 @@ class Inference:
             include_usage=asked.include_usage,
             body=self._carried(body),
             needs=asked.needs,
-            input_estimate_tokens=body_tokens(body),
+            input_estimate_tokens=0 if operation.free else body_tokens(body),
             max_output_tokens=asked.max_output_tokens,
             remaining_ms=0,  # set at each publication
             first_token_ms=int(options.first_token_s * 1000),

@@ -119,7 +119,7 @@ def _paths() -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {
         one.path: {"post": _inference(one)} for one in operations.ALL
     }
-    paths["/v1/messages/count_tokens"] = {"post": _count_tokens()}
+    paths[operations.COUNT_TOKENS.path] = {"post": _count_tokens()}
     paths["/v1/responses/{id}"] = {
         "parameters": [_in_path("id")],
         "get": _kept("responses.get", "A response that was kept", "Response"),
@@ -163,9 +163,9 @@ def _event(body: _Body, face: str) -> Schema:
 
 def _count_tokens() -> dict[str, Any]:
     body = _Body("How large a prompt is", "CountTokensRequest", "TokenCount")
-    answered = _json(body.answer, "anthropic", ("x-droveway-estimated",))
-    return _posted("messages.count", body) | {
-        "parameters": headers.of_request(*headers.TRACE),
+    answered = _json(body.answer, "anthropic", headers.SERVED)
+    return _posted(operations.COUNT_TOKENS.name, body) | {
+        "parameters": headers.of_request(*headers.COUNTING),
         "responses": {"200": answered, **failures.responses("anthropic", "count")},
     }
 

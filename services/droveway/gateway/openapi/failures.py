@@ -90,7 +90,7 @@ def schemas() -> dict[str, Schema]:
 
 SCOPES: dict[str, frozenset[str]] = {
     "inference": INFERENCE | KEYED,
-    "count": BODY | KEYED,
+    "count": BODY | KEYED | {"provider_rejected"},
     "stored": STORED | KEYED,
     "models": KEYED,
     "model": MODEL | KEYED,

@@ -72,12 +72,13 @@ _ASKED: Mapping[str, tuple[str, Schema]] = {
     "anthropic-beta": ("Features to hand on to an Anthropic provider.", TEXT),
 }
 
-TRACE = ("traceparent",)
 ASKED = {
     face: tuple(name for name in _ASKED if face == "anthropic" or not name.startswith("anthropic-"))
     for face in ("openai", "anthropic")
 }
 """What a request for inference may have, in each API."""
+COUNTING = tuple(name for name in ASKED["anthropic"] if name != "idempotency-key")
+"""What a prompt to be counted may have."""
 
 
 def components() -> dict[str, Any]:

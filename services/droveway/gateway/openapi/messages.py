@@ -101,5 +101,10 @@ ANSWERS: dict[str, Schema] = {
         _BEGUN, {"stop_sequence": nullable(TEXT)}, "A whole message of the model."
     ),
     "MessageEvent": either(*EVENTS.values()),
-    "TokenCount": record({"input_tokens": COUNT}, {}, "Estimated by size; no provider is asked."),
+    "TokenCount": record(
+        {"input_tokens": COUNT},
+        {},
+        "The count of a provider of Anthropic's API; without one, or without its answer within "
+        "5 s, an estimate by size, as `x-droveway-estimated` says.",
+    ),
 }
