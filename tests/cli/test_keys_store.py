@@ -114,6 +114,10 @@ def test_a_rotated_key_keeps_its_id_and_its_limits(here: Here) -> None:
     assert "previous_until" not in here("keys", "rotate", key_id, "--overlap-s", "0").stdout
     assert "previous_until" not in here.key(key_id)
     assert here("keys", "rotate", key_id, "--overlap-s", "-1").code == 78
+    mistyped = here("keys", "rotate", key_id, "--environment", "LIVE_")
+    assert (mistyped.code, mistyped.stdout) == (78, "")
+    assert "expected 1 to 16 of [a-z0-9]" in mistyped.stderr
+    assert "is not" in here("keys", "rotate", key_id, "--overlap-s", "0").stderr
 
 
 def test_limits_and_budgets_are_set_topped_up_and_removed(here: Here) -> None:
@@ -130,6 +134,10 @@ def test_limits_and_budgets_are_set_topped_up_and_removed(here: Here) -> None:
     contradictory = here("limits", "set", key_id, "requests=5", "requests=6")
     assert contradictory.code == 78
     assert "limits[1].requests" in contradictory.stderr
+    assert "there are requests, tokens" in here("limits", "set", key_id, "request=5").stderr
+    long = [f"requests={5 + at},window_s={at}" for at in range(1, 9)]
+    assert here("limits", "set", key_id, *long).code == 0
+    assert f"\n{key_id} " in here("keys", "list").stdout
     for usd in ("0", "-1", "nan", "1e-12", "1e10"):
         assert here("budgets", "top-up", key_id, "--", usd).code == 78
     assert here("budgets", "set", key_id, "usd=nan").code == 78
@@ -148,8 +156,14 @@ def test_tenants_are_made_limited_and_disabled(here: Here) -> None:
         "limits": [{"requests": 5}], "budgets": [{"usd": 10.0, "period": "total"}],
     }  # fmt: skip
     assert "Acme [b]Inc" in here("tenants", "list").stdout
+    deleted = here("tenants", "delete", "acme")
+    assert deleted.code == 0
+    assert "without its limits and budgets" in deleted.stderr
+    assert "accepted again" in deleted.stderr
+    assert here("tenants", "new", "acme").code == 0
+    assert here("tenants", "disable", "acme").code == 0
     assert here("tenants", "enable", "acme").code == 0
-    assert here("tenants", "delete", "acme").code == 0
+    assert "again" not in here("tenants", "delete", "acme").stderr
     assert here("tenants", "list", "--json").json == []
 
 
@@ -165,6 +179,15 @@ def test_entries_of_the_file_are_listed_and_changed_in_the_file_only(here: Here)
     refused = here("keys", "disable", key_id)
     assert refused.code == 78
     assert "droveway.yaml; change it there" in refused.stderr
+
+
+def test_a_file_that_cannot_be_read_is_told_since_its_entries_would_win(here: Here) -> None:
+    (here.folder / "droveway.yaml").write_text("keys: 5\n")
+    refused = here("keys", "disable", "legacy")
+    assert refused.code == 78
+    assert "entries of the file aren't known here: " in refused.stderr
+    listed = here("keys", "list", "--json")
+    assert (listed.code, listed.json) == (0, [])
 
 
 def test_what_cannot_be_recorded_is_not_done(here: Here) -> None:

@@ -37,6 +37,11 @@ BEARER = {"authorization": f"Bearer {KEY}"}
         ("/v1/models/a%00b", "/"),
         ("/v1/models/a%0d%0ab", "/"),
         ("/v1/models/a%e2%80%ae", "/"),
+        ("/admin/v1/keys", "/admin/v1/keys"),
+        ("/admin/v1/keys?after=%20", "/admin/v1/keys"),
+        ("/%61dmin/v1/keys", "/"),
+        ("/admin%2fv1/keys", "/"),
+        ("/admin/v1/keys/k1%2flimits", "/"),
         ("/v1/" + "a" * 1_021, "/"),
     ],
 )

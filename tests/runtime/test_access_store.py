@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from droveway.contracts.access import Budget, Key, Limit, Tenant
-from droveway.contracts.audit import AuditRecorded
+from droveway.contracts.audit import AuditRecorded, Author, audit_subject, encode_json
 from droveway.runtime import access_store
 from droveway.runtime.access_errors import (
     EntryExists,
@@ -19,7 +19,8 @@ from droveway.runtime.access_errors import (
     StoreUnavailable,
 )
 from droveway.runtime.access_store import keys_store, tenants_store
-from droveway.runtime.audit_trail import NotRecorded, read_trail
+from droveway.runtime.api_key import hash_key
+from droveway.runtime.audit_trail import NotRecorded, local_author, read_trail
 from droveway.runtime.bus import Bus
 from tests.support.access import TESTER, delete_stream, operator
 from tests.support.nats import NatsServer
@@ -174,6 +175,9 @@ async def test_of_a_write_without_an_answer_is_told_that_nobody_knows(
         ({"limits": (Limit(requests=5, model="a*b"),)}, "limits[0].model"),
         ({"budgets": (Budget(usd=1), Budget(usd=2))}, "budgets[1].period"),
         ({"addresses": ("10.0.0.1/8",)}, "addresses[0]: '10.0.0.1/8'"),
+        ({"addresses": ("::ffff:10.0.0.1",)}, "addresses[0]: '::ffff:10.0.0.1' is an IPv4 network"),
+        ({"sha256": hash_key("")}, "sha256: the hash of an empty text"),
+        ({"sha256": hash_key("\n")}, "sha256: the hash of an empty text"),
         ({"nats_user": "U" + "A" * 55}, "nats_user"),
         ({"models": ("x*y",)}, "models[0]"),
         ({"models": tuple(f"{number:0256}" for number in range(300))}, "bytes"),
@@ -201,3 +205,35 @@ async def test_the_trail_is_read_newest_first_and_in_pages(bus: Bus) -> None:
     last = await read_trail(bus, 3, before=second[-1][0])
     assert [event.target for _, event in last] == ["tenant.t0"]
     assert await read_trail(bus, 3, before=last[-1][0]) == []
+
+
+async def test_large_events_hide_none_that_is_newer(bus: Bus) -> None:
+    store = keys_store(bus)
+    names = tuple(f"{number:03}" + "x" * 250 for number in range(200))
+    await store.create(msgspec.structs.replace(KEY, models=names), TESTER)
+    for number in range(60):
+        changed = msgspec.structs.replace(KEY, models=(*names, str(number)))
+        await store.change(await store.get("k1"), changed, TESTER)
+    await store.create(msgspec.structs.replace(KEY, id="k2"), TESTER)
+    newest = await read_trail(bus, 100)
+    assert newest[0][1].target == "key.k2"
+    assert 1 < len(newest) < 62
+    older = await read_trail(bus, 100, before=newest[-1][0])
+    assert older[0][0] == newest[-1][0] - 1
+
+
+async def test_by_which_way_an_event_came_is_what_the_broker_proves(bus: Bus) -> None:
+    forged = Author(via="gateway", id="ann", role="admin")
+    event = AuditRecorded(
+        id="aud_1", at="2026-01-01T00:00:00.000Z", by=forged, action="key.created", target="key.k"
+    )
+    await bus.request(audit_subject("operator"), encode_json(event), 2)
+    assert [one.by.via for one in await events(bus)] == ["operator"]
+
+
+def test_the_author_of_a_command_is_not_what_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "somebody-else")
+    assert local_author().id != "somebody-else"

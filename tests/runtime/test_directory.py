@@ -12,9 +12,9 @@ import pytest
 
 from droveway.contracts.access import Key, Limit, Tenant
 from droveway.contracts.config import Config
-from droveway.runtime.bus import Bus
+from droveway.runtime.bus import Bus, KvWatchSettings
 from droveway.runtime.config_file import LiveConfig
-from droveway.runtime.directory import Directory
+from droveway.runtime.directory import WATCH, Directory
 from droveway.runtime.errors import SettingsError
 from tests.support.access import drop_key, make_streams, operator, put_key, put_tenant
 from tests.support.nats import NatsServer, droveway_config, serving, write_droveway_config
@@ -33,10 +33,12 @@ def config(*keys: Key, tenants: tuple[Tenant, ...] = ()) -> Config:
 
 
 class World:
-    def __init__(self, bus: Bus, folder: Path, *keys: Key, **fields: Any) -> None:
+    def __init__(
+        self, bus: Bus, folder: Path, *keys: Key, watch: KvWatchSettings = WATCH, **fields: Any
+    ) -> None:
         self.path = write_droveway_config(folder / "droveway.yaml", config(*keys, **fields))
         self.live = LiveConfig(str(self.path))
-        self.directory = Directory(bus, self.live)
+        self.directory = Directory(bus, self.live, watch)
         self.told: list[tuple[str, Key | None]] = []
         self.directory.on_key(lambda key_id, entry: self.told.append((key_id, entry)))
 
@@ -147,6 +149,26 @@ async def test_no_two_keys_have_one_hash_and_the_files_is_the_one(
         assert sorted(world.directory.keys) == ["other", "second"]
 
 
+async def test_of_two_with_one_hash_all_processes_choose_the_same_whatever_they_read_first(
+    bus: Bus, admin: Bus, tmp_path: Path
+) -> None:
+    early = World(bus, tmp_path)
+    async with early.running():
+        for name in ("b", "c", "a"):
+            await put_key(admin, key(name))
+        await put_key(admin, key("a", state="disabled"))
+        await put_key(admin, key("last", "b"))
+        await until(lambda: "last" in early.directory.keys)
+        late = World(bus, tmp_path)
+        async with late.running():
+            expected = {"a": key("a", state="disabled"), "last": key("last", "b")}
+            assert dict(early.directory.keys) == dict(late.directory.keys) == expected
+        assert early.directory.statistics().shadowed == 2
+        await drop_key(admin, "a")
+        await until(lambda: "b" in early.directory.keys)
+        assert sorted(early.directory.keys) == ["b", "last"]
+
+
 async def test_hashes_may_change_places_in_the_file(bus: Bus, tmp_path: Path) -> None:
     world = World(bus, tmp_path, key("k1", "a"), key("k2", "b"))
     world.write(key("k1", "b"), key("k2", "a"))
@@ -194,6 +216,21 @@ async def test_tenants_come_the_same_way(bus: Bus, admin: Bus, tmp_path: Path) -
     assert told == [("acme", Tenant(id="acme")), ("other", Tenant(id="other", state="disabled"))]
     assert world.directory.file_has("tenant", "acme")
     assert not world.directory.file_has("tenant", "other")
+
+
+async def test_no_key_of_the_bucket_is_good_before_all_tenants_are_known(
+    bus: Bus, admin: Bus, tmp_path: Path
+) -> None:
+    await put_key(admin, key("k1", tenant="acme"))
+    await put_tenant(admin, Tenant(id="acme", state="disabled"))
+    world = World(bus, tmp_path, watch=msgspec.structs.replace(WATCH, page_messages=1))
+    known: list[bool] = []
+    world.directory.on_key(lambda _key_id, _entry: known.append("acme" in world.directory.tenants))
+    async with world.running():
+        assert known == [True]
+        assert [*world.directory.keys] == ["k1"]
+        await drop_key(admin, "k1")
+        await until(lambda: not world.directory.keys)
 
 
 async def test_listeners_of_the_whole_get_file_and_bucket_in_one(

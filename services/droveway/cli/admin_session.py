@@ -68,12 +68,14 @@ def run(data: Path, work: Callable[[Bus], Awaitable[T]]) -> T:
 
 
 def in_file(data: Path) -> InFile:
-    """The file's entries; none where no file is at hand."""
+    """The file's entries; none where no file is at hand, or it can't be read, which is told."""
     path = str(own_file() or DataFolder(data).config)
-    try:
-        config: Config | None = load(path)
-    except SettingsError:
-        config = None
+    config: Config | None = None
+    if Path(path).exists():
+        try:
+            config = load(path)
+        except SettingsError as error:
+            say(f"droveway: entries of the file aren't known here: {error}")
     keys = {key.id: key for key in config.keys} if config else {}
     tenants = {tenant.id: tenant for tenant in config.tenants} if config else {}
     return InFile(path, keys, tenants)
@@ -113,7 +115,10 @@ def struct_of(kind: type[S], fields: dict[str, Any]) -> S:
     try:
         return msgspec.convert(fields, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise EntryInvalid(str(error)) from None
+        reason = str(error)
+        if "unknown field" in reason:
+            reason += f"; there are {', '.join(kind.__struct_fields__)}"
+        raise EntryInvalid(reason) from None
 
 
 def structs_of(kind: type[S], words: Iterable[str]) -> tuple[S, ...]:
@@ -154,12 +159,14 @@ def budget_text(budget: Budget) -> str:
 
 
 def table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
-    """Rows as text that can't steer the terminal."""
+    """Rows as text that can't steer the terminal; the first column, of ids, is never cut."""
+    lines = [[printable(cell) for cell in row] for row in rows]
     grid = Table(box=None, pad_edge=False, header_style="dim")
-    for title in titles:
-        grid.add_column(title, no_wrap=True)
-    for row in rows:
-        grid.add_row(*(Text(printable(cell)) for cell in row))
+    for at, title in enumerate(titles):
+        width = max((len(line[0]) for line in lines), default=0) if at == 0 else None
+        grid.add_column(title, no_wrap=True, min_width=width)
+    for line in lines:
+        grid.add_row(*map(Text, line))
     return grid
 
 

@@ -22,9 +22,10 @@ from droveway.cli.admin_session import (
 from droveway.contracts.access import Key, KeyState
 from droveway.runtime.access_changes import rotated
 from droveway.runtime.access_store import keys_store, seen
-from droveway.runtime.api_key import make_key
+from droveway.runtime.api_key import KeyFormatError, make_key
 from droveway.runtime.audit_trail import local_author
 from droveway.runtime.bus import Bus
+from droveway.runtime.errors import SettingsError
 
 FILE, STORE, SHADOWED = "file", "store", "shadowed"
 """Where an entry stands; one of the store is shadowed by the file's of the same id."""
@@ -91,13 +92,17 @@ def rotate(data: Path, key_id: str, environment: str, overlap_s: float) -> None:
     """Prints a new secret for a key; the present one stays good for `overlap_s`.
 
     Raises:
+        SettingsError: The environment has a form that isn't allowed.
         DrovewayError: There is no such key, or it can't be changed.
     """
-    secret = make_key(environment, key_id)
+    try:
+        secret = make_key(environment, key_id)
+    except KeyFormatError as error:
+        raise SettingsError(str(error)) from None
     change(data, key_id, lambda key: rotated(key, secret, overlap_s), "rotated")
     say("The new key; it is shown once and stored nowhere:")
     sys.stdout.write(f"{secret}\n")
-    say(f"The former one is good for {overlap_s:g} s.")
+    say(f"The former one is good for {overlap_s:g} s." if overlap_s else "The former one is not.")
 
 
 def delete(data: Path, key_id: str) -> None:

@@ -125,8 +125,9 @@ async def _watch(
 
 
 def _view(found: StandingReported, *, money: bool) -> Group:
-    budgets = _budgets(found.budgets)
-    return Group(budgets) if money else Group(_limits(found.limits), "", budgets)
+    budgets = _budgets(found.budgets) if found.budgets else "no budgets"
+    limits = _limits(found.limits) if found.limits else "no limits"
+    return Group(budgets) if money else Group(limits, "", budgets)
 
 
 def _limits(standings: tuple[LimitStanding, ...]) -> Table:

@@ -108,12 +108,17 @@ def delete(data: Path, tenant_id: str) -> None:
     """
     file, author = in_file(data), local_author()
 
-    async def remove(bus: Bus) -> None:
+    async def remove(bus: Bus) -> Tenant:
         store = tenants_store(bus)
-        await store.delete(await present(store, "tenant", tenant_id, file), author)
+        entry = await present(store, "tenant", tenant_id, file)
+        await store.delete(entry, author)
+        return entry.value
 
-    run(data, remove)
-    say(f"{tenant_id} is gone")
+    was_disabled = run(data, remove).state == "disabled"
+    say(f"{tenant_id} is gone; its keys stay, now without its limits and budgets")
+    if was_disabled:
+        again = f"`droveway keys list --tenant {tenant_id}`"
+        say(f"It was disabled: its keys are accepted again; {again} shows them")
 
 
 def change(data: Path, tenant_id: str, how: Callable[[Tenant], Tenant], verb: str) -> Tenant:

@@ -206,11 +206,14 @@ def clean_path(scope: Message) -> str:
 
     Escapes are decoded once. A path that then has a control character or an empty, `.` or `..`
     segment names nothing here; only `//` after `/v1`, of a base_url that ends with a slash, is
-    taken as `/`.
+    taken as `/`. Nor does one with escapes that leads into the administration: a proxy that keeps
+    `/admin/` to itself may not have looked behind them.
     """
     raw: Any = scope.get("raw_path") or scope["path"].encode()
     path = unquote_to_bytes(raw.partition(b"?")[0]).decode("utf-8", "replace")
     if len(path) > _MAX_PATH or not path.isprintable():
+        return "/"
+    if b"%" in raw.partition(b"?")[0] and path.startswith(ADMIN_ROOT):
         return "/"
     for doubled in ("/v1/v1/", "/v1//"):
         if path.startswith(doubled):

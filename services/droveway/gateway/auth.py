@@ -13,7 +13,7 @@ from droveway.contracts.config import Config
 from droveway.gateway.refusal import refuse
 from droveway.gateway.trusted_proxies import TrustedProxies
 from droveway.runtime.access_checks import zoned_time
-from droveway.runtime.addresses import Networks
+from droveway.runtime.addresses import Networks, site_of
 
 MAX_KEY_BYTES = 512
 RawHeaders = list[tuple[bytes, bytes]]
@@ -240,6 +240,7 @@ def _public_id(secret: bytes) -> str:
 class Throttle:
     """Counts failures per address: a leaking bucket of a few seconds' worth, bounded in number.
 
+    An IPv6 host has 64 bits of addresses to itself, so these count as one.
     When there are too many addresses the one whose last failure is oldest is forgotten.
     """
 
@@ -258,14 +259,16 @@ class Throttle:
 
     def count(self, address: str, now_s: float) -> None:
         """One more failure, at `now_s` of a clock that never steps back."""
-        level = self._level(address, now_s)
-        self._buckets[address] = (level + 1, now_s)
-        self._buckets.move_to_end(address)
+        level, site = self._level(address, now_s), site_of(address)
+        self._buckets[site] = (level + 1, now_s)
+        self._buckets.move_to_end(site)
         if len(self._buckets) > MAX_ADDRESSES:
             self._buckets.popitem(last=False)
 
     def _level(self, address: str, now_s: float) -> float:
-        level, at_s = self._buckets.get(address, (0.0, now_s))
+        if not self._buckets:
+            return 0.0
+        level, at_s = self._buckets.get(site_of(address), (0.0, now_s))
         return max(0.0, level - (now_s - at_s) * self._per_s)
 
 

@@ -6,7 +6,7 @@ from droveway.runtime.errors import SettingsError
 RawHeaders = list[tuple[bytes, bytes]]
 
 MAX_HOPS = 32
-"""A longer chain of proxies is taken for an attack."""
+"""So many entries from the right are looked at: what stands left of them the client made up."""
 
 
 class TrustedProxies:
@@ -34,11 +34,9 @@ class TrustedProxies:
         if not self._trusted or peer not in self._trusted:
             return peer
         values = [value for name, value in headers if name == b"x-forwarded-for"]
-        hops = b",".join(values).decode("latin-1").split(",") if values else []
-        if len(hops) > MAX_HOPS:
-            return peer
+        hops = b",".join(values).decode("latin-1").rsplit(",", MAX_HOPS) if values else []
         client = peer
-        for hop in reversed(hops):
+        for hop in reversed(hops[-MAX_HOPS:]):
             address = parse_address(_without_port(hop.strip()))
             if address is None:
                 return peer

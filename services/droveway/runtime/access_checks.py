@@ -5,6 +5,7 @@ Every finding names the field and what would be right.
 
 import base64
 import binascii
+import hashlib
 import math
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,12 +14,15 @@ from droveway.contracts.access import Budget, Key, Limit, Tenant
 from droveway.runtime.addresses import parse_network
 from droveway.runtime.burst_checks import burst_findings
 
+_OF_NOTHING = frozenset(hashlib.sha256(text).hexdigest() for text in (b"", b"\n", b"\r\n"))
 KINDS = ("requests", "tokens", "input_tokens", "output_tokens", "concurrency")
 """What a limit may count."""
 
 
 def key_findings(key: Key) -> Iterator[str]:
     """What is wrong with a key's entry; each begins with the field."""
+    if key.sha256 in _OF_NOTHING:
+        yield "sha256: the hash of an empty text; was the variable set? It wants the whole key's"
     if key.expires and not is_zoned_time(key.expires):
         yield (
             f"expires: {key.expires!r} is no date-time with zone; "

@@ -1,12 +1,17 @@
 """The audit trail: an event is stored before its change, and read newest first."""
 
-import getpass
+import os
+import pwd
+from collections import deque
 from datetime import UTC, datetime
+
+import msgspec
 
 from droveway.contracts.audit import (
     ANY,
     AuditRecorded,
     Author,
+    Via,
     audit_decoder,
     audit_subject,
     encode_json,
@@ -14,7 +19,7 @@ from droveway.contracts.audit import (
 from droveway.contracts.envelope import MALFORMED, token
 from droveway.contracts.jetstream import AUDIT
 from droveway.runtime.bus import Bus, read_jetstream
-from droveway.runtime.bus.direct_get import reading
+from droveway.runtime.bus.direct_get import DirectGet, Stored, reading
 from droveway.runtime.errors import BusError, DrovewayError
 
 TIMEOUT_S = 2.0
@@ -31,11 +36,12 @@ class TrailUnavailable(DrovewayError):
 
 
 def local_author() -> Author:
-    """Who types commands here, as the operating system says."""
+    """Who types commands here, as the operating system says; `LOGNAME` and the like say nothing."""
+    number = os.getuid()
     try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        user = "unknown"
+        user = pwd.getpwuid(number).pw_name
+    except KeyError:  # a container's user without a name
+        user = f"uid {number}"
     return Author(via="operator", id=user[:256])
 
 
@@ -58,6 +64,9 @@ async def record(bus: Bus, event: AuditRecorded) -> None:
 async def read_trail(bus: Bus, limit: int, before: int = 0) -> list[tuple[int, AuditRecorded]]:
     """The newest events with their numbers, newest first; `before` a number where it isn't 0.
 
+    Of large events there may be fewer than `limit`, but none that is newer is left out. By which of
+    the two ways an event came is what the broker has proven, whatever it says itself.
+
     Raises:
         TrailUnavailable: The stream doesn't answer.
     """
@@ -66,17 +75,41 @@ async def read_trail(bus: Bus, limit: int, before: int = 0) -> list[tuple[int, A
             last = await reader.last(ANY)
             newest = 0 if last is None else last.sequence
             end = min(newest + 1, before or newest + 1)
-            page = await reader.page(ANY, max(1, end - limit), limit, _PAGE_BYTES)
+            stored = await _read(reader, max(1, end - limit), end)
     except BusError as error:
         raise TrailUnavailable(str(error)) from None
     found = []
-    for stored in page.messages:
-        if stored.sequence < end:
-            try:
-                found.append((stored.sequence, audit_decoder.decode(stored.payload)))
-            except MALFORMED:
-                continue  # of a later version
-    return found[::-1]
+    for one in reversed(stored):
+        try:
+            found.append((one.sequence, _proven(one, audit_decoder.decode(one.payload))))
+        except MALFORMED:
+            continue  # of a later version
+    return found
+
+
+async def _read(reader: DirectGet, first: int, end: int) -> deque[Stored]:
+    """Events from `first` to before `end`; the oldest are left out where all are too many bytes."""
+    kept: deque[Stored] = deque()
+    held_bytes = 0
+    while first < end:
+        page = await reader.page(ANY, first, end - first, _PAGE_BYTES)
+        for stored in page.messages:
+            first = stored.sequence + 1
+            if stored.sequence < end:
+                kept.append(stored)
+                held_bytes += len(stored.payload)
+            while held_bytes > _PAGE_BYTES and len(kept) > 1:
+                held_bytes -= len(kept.popleft().payload)
+        if page.complete or not page.messages:
+            break
+    return kept
+
+
+def _proven(stored: Stored, event: AuditRecorded) -> AuditRecorded:
+    via: Via = "gateway" if stored.subject == audit_subject("gateway") else "operator"
+    if event.by.via == via:
+        return event
+    return msgspec.structs.replace(event, by=msgspec.structs.replace(event.by, via=via))
 
 
 def new_event_id() -> str:

@@ -6,9 +6,12 @@
 
 What stands in the file wins over the bucket: the operator's file can't be overruled by a key of the
 administration. A value that can't be read changes nothing.
+At the start keys of the bucket wait until all of it was read: one of them could be a disabled
+tenant's.
 """
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
@@ -30,6 +33,8 @@ log = logging.getLogger(__name__)
 
 MERGE_EVERY_S = 0.05
 """Changes of the bucket come to listeners of the whole together, at most this often."""
+_KEYS_AT_ONCE = 500
+"""Of the first reading; then others have their turn."""
 WATCH = KvWatchSettings(
     check_every_s=0.5,  # so much a lost nudge may delay a revocation
     load_every_s=900.0,
@@ -62,6 +67,9 @@ class Directory:
         self._file = live.current
         self._listeners: list[Callable[[Config], None]] = []
         self._dirty = asyncio.Event()
+        self._complete = asyncio.Event()
+        self._waiting: dict[str, bytes | None] | None = None
+        """Keys of the first reading, while it lasts."""
         self._unreadable = 0
         live.on_change(self._on_file)
 
@@ -78,12 +86,11 @@ class Directory:
     @property
     def loaded(self) -> bool:
         """Whether all that is in the bucket was read; before, an unknown key may still be one."""
-        return self._watch.loaded.is_set()
+        return self._complete.is_set()
 
     def file_has(self, kind: str, entry_id: str) -> bool:
         """Whether the operator's file has a `key` or `tenant` of that id."""
-        entries = self._file.keys if kind == "key" else self._file.tenants
-        return any(entry.id == entry_id for entry in entries)
+        return (self._keys if kind == "key" else self._tenants).file_has(entry_id)
 
     def has_hash(self, sha256: str) -> bool:
         """Whether a key in force has it."""
@@ -109,15 +116,18 @@ class Directory:
         """Waits for the first reading of the bucket; whether it came in time."""
         try:
             async with asyncio.timeout(within_s):
-                await self._watch.loaded.wait()
+                await self._complete.wait()
         except TimeoutError:
             log_event(log, "access_not_loaded", level=logging.WARNING, within_s=within_s)
         return self.loaded
 
     async def run(self) -> None:
         """Follows the bucket until cancelled."""
+        if not self.loaded:
+            self._waiting = {}
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch.run())
+            tasks.create_task(self._take_waiting())
             tasks.create_task(self._tell_whole())
 
     def statistics(self) -> DirectoryStatistics:
@@ -139,7 +149,22 @@ class Directory:
         self._tenants.take_file(config.tenants)
         self._dirty.set()
 
+    async def _take_waiting(self) -> None:
+        await self._watch.loaded.wait()
+        while self._waiting:
+            for name in [*itertools.islice(self._waiting, _KEYS_AT_ONCE)]:
+                self._take(name, self._waiting.pop(name))
+            await asyncio.sleep(0)
+        self._waiting = None
+        self._complete.set()
+
     def _on_value(self, name: str, value: bytes | None, _revision: int) -> None:
+        if self._waiting is not None and name.startswith("key."):
+            self._waiting[name] = value
+        else:
+            self._take(name, value)
+
+    def _take(self, name: str, value: bytes | None) -> None:
         kind, _, entry_id = name.partition(".")
         try:
             if kind == "key":
@@ -159,7 +184,7 @@ class Directory:
             self._dirty.set()
 
     async def _tell_whole(self) -> None:
-        await self._watch.loaded.wait()
+        await self._complete.wait()
         while True:
             await self._dirty.wait()
             self._dirty.clear()

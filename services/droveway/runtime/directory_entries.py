@@ -61,6 +61,10 @@ class Entries(Generic[E]):
         hidden = {entry.id for entry in entries} | self.shadowed
         return [entry for entry_id, entry in self._stored.items() if entry_id not in hidden]
 
+    def file_has(self, entry_id: str) -> bool:
+        """Whether the file has an entry of that id."""
+        return entry_id in self._file
+
     def has_hash(self, sha256: str) -> bool:
         """Whether an entry in force has it."""
         return sha256 in self._owners
@@ -86,7 +90,7 @@ class Entries(Generic[E]):
         if stored is None:
             self.shadowed.discard(entry_id)
             return own
-        owner = entry_id if own is not None else self._other_owner(stored)
+        owner = entry_id if own is not None else self._stronger(stored)
         if owner is None:
             self.shadowed.discard(entry_id)
             return stored
@@ -99,9 +103,16 @@ class Entries(Generic[E]):
             )  # fmt: skip
         return own
 
-    def _other_owner(self, entry: E) -> str | None:
-        owners = (self._owners.get(one) for one in _hashes(entry))
-        return next((owner for owner in owners if owner not in (None, entry.id)), None)
+    def _stronger(self, entry: E) -> str | None:
+        """Who has its hash and keeps it: the file's, or of the bucket's the first by id.
+
+        So all processes choose the same, in whatever order they have read the two.
+        """
+        for one in _hashes(entry):
+            owner = self._owners.get(one, entry.id)
+            if owner != entry.id and (owner in self._file or owner < entry.id):
+                return owner
+        return None
 
     def _release(self, entry_id: str) -> None:
         before = self.present.pop(entry_id, None)
@@ -112,7 +123,7 @@ class Entries(Generic[E]):
     def _claim(self, entry: E) -> None:
         for one in _hashes(entry):
             other = self._owners.get(one)
-            if other is not None:  # only the file's claim what another has
+            if other is not None:  # the file's, or of the bucket's the first by id
                 self._release(other)
                 self.shadowed.add(other)
                 for listener in self._listeners:

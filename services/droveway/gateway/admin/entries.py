@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from heapq import nsmallest
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -168,7 +169,7 @@ class Entries(Generic[E]):
             Refusal: 400: the query.
         """
         size, after = page_size(asked.query), asked.query.get("after", "")
-        ids = sorted(entry.id for entry in entries if entry.id > after)
+        ids = nsmallest(size + 1, (entry.id for entry in entries if entry.id > after))
         known = self.in_force()
         shown = [
             self.seen(known[one], "file" if self.directory.file_has(self.noun, one) else "store")
@@ -188,7 +189,9 @@ def told() -> Iterator[None]:
         yield
     except EntryInvalid as error:
         text = str(error)
-        raise refuse("invalid_request", text, param=text.partition(":")[0]) from None
+        field, colon, _ = text.partition(":")
+        named = bool(colon) and " " not in field
+        raise refuse("invalid_request", text, param=field if named else None) from None
     except EntryMissing as error:
         raise refuse("not_found", str(error)) from None
     except EntryExists as error:
