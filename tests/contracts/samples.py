@@ -58,7 +58,7 @@ _SETTLED = settlement.Settled(
 _ADMIT = limits.Admit(
     1_790_000_000_000, REQUEST, ROUTER, 1, 1, "k1", "acme",
     (limits.Charge("k:k1|requests|60000", 1),), ("k:k1|concurrency",), 10, 100, 1_000_000,
-    ("k:k1", "t:acme"), 1_790_000_010_000, "gpt-5", 1, "openai/main",
+    ("k:k1", "t:acme"), 1_790_000_010_000, "gpt-5", 1, "openai/main", True,
 )  # fmt: skip
 _OPS = (
     _ADMIT,

@@ -144,6 +144,21 @@ async def test_rows_are_counted_once_in_bounded_pages_across_owners(tmp_path: Pa
             assert nano_of(await written(bus, 0)) == 43 * 1_000_000
 
 
+async def test_no_row_counts_as_nothing_because_the_price_book_is_late(tmp_path: Path) -> None:
+    with serving_plain(tmp_path) as server:
+        world = World(server)
+        async with world.bus("setup") as bus:
+            await make_streams(bus)
+            await record(bus, row())
+            async with world.limiter() as one:
+                await until(lambda: one.owns)
+                await asyncio.sleep(0.3)  # it would have been read by now
+                assert await spent(bus) == []
+                await priced(one)
+                await until(lambda: one.partition.spend.statistics().rows == 1)
+                assert nano_of(await written(bus, 0)) == 1_000_000
+
+
 async def test_rows_that_nobody_told_of_are_found(tmp_path: Path) -> None:
     """A row that is stored before the limiter listens, and rows of others between."""
     with serving_plain(tmp_path) as server:

@@ -70,6 +70,8 @@ class Admit(msgspec.Struct, frozen=True, array_like=True, tag="a"):
     """Which of the places that were asked for: a repeated question gets the same answer."""
     target: str = ""
     """`<provider>/<credential>` of that place; empty: none was asked for."""
+    bounded: bool = False
+    """Its client has said how long the answer may be, so it says nothing of answers without."""
 
 
 class Pass(msgspec.Struct, frozen=True, array_like=True, tag="p"):

@@ -12,6 +12,8 @@ from droveway.contracts.access import Period
 PERIODS: tuple[Period, ...] = ("hour", "day", "month", "total")
 _HOUR_MS = 3_600_000
 _DAY_MS = 86_400_000
+_MOST_NANO = 2**62
+"""More than any budget, and not too large for a snapshot."""
 
 
 class Span(NamedTuple):
@@ -74,9 +76,9 @@ class Account:
             start_ms = calendar.span(period, at_ms).start_ms
             known_ms, spent = self._spent.get(period, (start_ms, 0))
             if start_ms > known_ms:
-                self._spent[period] = (start_ms, max(0, nano))
+                self._spent[period] = (start_ms, min(_MOST_NANO, max(0, nano)))
             elif start_ms == known_ms:
-                self._spent[period] = (start_ms, max(0, spent + nano))
+                self._spent[period] = (start_ms, min(_MOST_NANO, max(0, spent + nano)))
 
     def spent(self, period: Period, start_ms: int) -> int:
         """What was spent in the period that began at `start_ms`."""

@@ -65,6 +65,7 @@ class Book:
             self.money.fold(op)
         elif type(op) is Pass and (hold := self.holds.get(op.request_id)) is not None:
             hold.router, hold.ask, hold.attempt = op.router, op.ask, 1
+            hold.running += hold.open  # the new router's, beside what the one before had begun
 
     def open_requests(self) -> Iterator[str]:
         """Requests with something reserved."""
@@ -137,6 +138,8 @@ class Book:
 
     def _reserve(self, hold: Hold, op: Admit) -> None:
         self._closed.pop(op.request_id, None)
+        if not hold.open:
+            hold.taken, hold.running = [], 0
         hold.leased = hold.open = True
         hold.running += 1
         for charge in op.charges:
@@ -165,14 +168,19 @@ class Book:
         self._leave(hold, op)
         self._settle_money(hold, op)
         if op.final:
-            if op.attempt_id and not op.estimated:
+            if op.attempt_id and not op.estimated and not hold.bounded:
                 self.learned.add(hold.model, op.output_tokens)
-            hold.open, hold.running, hold.taken = False, 0, []
+            hold.open = False
+            if not hold.running:
+                hold.taken = []
             self._closed[op.request_id] = None
             self._forget()
 
     def _settle_tokens(self, hold: Hold, op: Settle) -> None:
-        """Actual for reserved, once; before the last attempt a client's reservation stays whole."""
+        """Actual for reserved, once; before the last attempt a client's reservation stays whole.
+
+        Of the last one what counts now is kept, for the case that more attempts are settled.
+        """
         if op.estimated and is_whole_reservation(hold, op.input_tokens, op.output_tokens):
             return
         used = (0, op.input_tokens + op.output_tokens, op.input_tokens, op.output_tokens)
@@ -191,6 +199,9 @@ class Book:
                     self.meters.charge(taken.counter, op.at_ms, actual)
                 continue
             self.meters.settle(taken.counter, taken.at_ms, taken.amount, actual, op.at_ms)
+            if op.final and not (op.attempt_id and counter.of_place):
+                known = 0 if op.attempt_id else actual
+                kept.append(Taken(taken.at_ms, taken.counter, known))
         hold.taken = kept
 
     def _leave(self, hold: Hold, op: Settle) -> None:
@@ -216,10 +227,31 @@ class Book:
             hold.estimated_nano, hold.estimated_ms = op.nano, op.at_ms
 
     def _correct(self, hold: Hold, op: Settle) -> None:
-        """What was estimated when the lease ran out is known after all."""
-        if op.attempt_id and hold.estimated_nano:
+        """An attempt that wasn't settled when its request was closed ends after all.
+
+        What was estimated of its money when the lease ran out is taken back; of its tokens nothing
+        is: others may have been refused since.
+        """
+        if not op.attempt_id or not hold.running:
+            return
+        hold.running -= 1
+        used = (0, op.input_tokens + op.output_tokens, op.input_tokens, op.output_tokens)
+        scope = place_scope(op.target) if op.target else ""
+        kept: list[Taken] = []
+        for taken in hold.taken:
+            counter = parse(taken.counter)
+            if counter.of_place and scope and counter.scope != scope:
+                kept.append(taken)
+                continue
+            if (actual := used[counter.kind]) > taken.amount:
+                self.meters.charge(taken.counter, op.at_ms, actual - taken.amount)
+            if not counter.of_place:
+                kept.append(Taken(op.at_ms, taken.counter, 0))
+        hold.taken = kept if hold.running else []
+        if hold.estimated_nano:
             self.money.spend(hold.accounts, -hold.estimated_nano, hold.estimated_ms)
             hold.estimated_nano = 0
+        if op.nano:
             self.money.settle(op.attempt_id, hold.accounts, op.nano, op.at_ms)
 
     def _forget(self) -> None:

@@ -107,6 +107,11 @@ class Decisions:
         """Soft thresholds of budgets that were crossed; whoever reads them clears the list."""
         return self._settling.crossed
 
+    @property
+    def priced(self) -> bool:
+        """Whether rows can be counted: without any price they'd count as nothing, for good."""
+        return self._plans.priced
+
     def configure(self, config: Config) -> None:
         """Takes new limits and budgets; what was counted stays."""
         self._plans.configure(config)
@@ -188,14 +193,21 @@ class Decisions:
     ) -> tuple[Decision, tuple[Op, ...]]:
         """Passes the hold on; what was settled meanwhile is reserved again for the new router.
 
-        So is a place, if the one that the hold has isn't among those of the new router.
+        So is a place, if the one that the hold has isn't among those of the new router; or if its
+        credential has limits and room, since an attempt of the router before may still run there.
         """
         passed = Pass(request.request_id, request.router, request.ask)
-        if (hold.leased and not hold.open) or _index_of(request, hold) is None:
+        index = _index_of(request, hold)
+        if index is None or (hold.leased and not hold.open):
             decision, ops = self._admit(request, now_ms, hold, passed)
+            self._taken_over += bool(ops)
+            return decision, ops
+        if hold.target and self._plans.place(request.places[index]).limited:
+            there = msgspec.structs.replace(request, places=(request.places[index],))
+            decision, ops = self._admit(there, now_ms, hold, passed)
             if isinstance(decision, Admitted):
                 self._taken_over += 1
-            return decision, ops
+                return msgspec.structs.replace(decision, place=index), ops
         self._taken_over += 1
         self.book.apply(passed, now_ms)
         if hold.open:

@@ -7,6 +7,8 @@ state. Source: ITU-T I.371 annex A, virtual scheduling.
 
 NS_PER_MS = 1_000_000
 MAX_SLACKS = 64
+_LATEST_NS = 2**63 - 1
+"""In the year 2262: a later time couldn't be written to a snapshot."""
 
 
 class Gcra:
@@ -42,7 +44,7 @@ class Gcra:
             self._tat_ns = at_ms * NS_PER_MS
         else:
             self._remember(at_ms, slack_ns)
-        self._tat_ns += amount * unit_ns
+        self._tat_ns = min(_LATEST_NS, self._tat_ns + amount * unit_ns)
 
     def refund(self, added_ms: int, amount: int, unit_ns: int) -> None:
         """Takes back of what was added at `added_ms`, as far as it hasn't drained."""

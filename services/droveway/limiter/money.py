@@ -88,9 +88,7 @@ class Money:
     def _count(self, row: Spent) -> None:
         if row.attempt_id in self._counted:
             return
-        self._counted[row.attempt_id] = None
-        if len(self._counted) > MAX_COUNTED:
-            del self._counted[next(iter(self._counted))]
+        self._remember(row.attempt_id)
         if (pending := self._pending.pop(row.attempt_id, None)) is not None:
             self.open(pending.accounts, -pending.nano)
         self.spend(row.accounts, row.nano, row.stored_ms)
@@ -105,6 +103,12 @@ class Money:
             del self._pending[attempt_id]
             self.open(oldest.accounts, -oldest.nano)
             self.spend(oldest.accounts, oldest.nano, oldest.at_ms)
+            self._remember(attempt_id)  # its row may come at last
+
+    def _remember(self, attempt_id: bytes) -> None:
+        self._counted[attempt_id] = None
+        if len(self._counted) > MAX_COUNTED:
+            del self._counted[next(iter(self._counted))]
 
     def _account(self, name: str) -> Account:
         account = self.accounts.get(name)

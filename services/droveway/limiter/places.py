@@ -131,6 +131,7 @@ class Fitter:
             request.model[:_MAX_NAME] if place is None else known_model(place),
             index,
             "" if at is None else at.target,
+            estimate.bounded,
         )
 
     def _estimate(self, request: AdmissionRequested, place: Place | None) -> Estimate:

@@ -90,6 +90,11 @@ class PlacePlan(NamedTuple):
     """None: the price book has nothing of its provider yet."""
     reserves: bool
 
+    @property
+    def limited(self) -> bool:
+        """Each attempt at it counts somewhere."""
+        return self.reserves or bool(self.rules.requests)
+
 
 class Plans:
     """The plans of one configuration."""
@@ -131,6 +136,11 @@ class Plans:
         else:
             self._prices[provider] = prices
         self._places.clear()
+
+    @property
+    def priced(self) -> bool:
+        """Whether the price book has come."""
+        return bool(self._prices)
 
     def price_of(self, provider: str, model: str) -> ModelPrice | None:
         """What a model costs at a provider; None: its prices haven't come."""

@@ -30,6 +30,8 @@ class Hold(msgspec.Struct, array_like=True, gc=False):
     """When the latest attempt was admitted."""
     leases: list[str] = []
     taken: list[Taken] = []
+    """Once it is closed: what stands for attempts that aren't settled, whose word may still come.
+    """
     reserved_input: int = 0
     reserved_output: int = 0
     reserved_nano: int = 0
@@ -45,6 +47,8 @@ class Hold(msgspec.Struct, array_like=True, gc=False):
     estimated_nano: int = 0
     """Counted as spent though no row says so; the row, if it comes, takes its place."""
     estimated_ms: int = 0
+    bounded: bool = False
+    """Its client has said how long the answer may be."""
 
 
 class Pending(msgspec.Struct, array_like=True, gc=False):
@@ -67,6 +71,7 @@ def hold_of(op: Admit) -> Hold:
         model=op.model,
         target=op.target,
         at_ms=op.at_ms,
+        bounded=op.bounded,
     )
 
 

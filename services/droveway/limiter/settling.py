@@ -16,6 +16,10 @@ from droveway.limiter.reservations import Hold
 
 _MAX_SETTLED = 1_000
 """Attempts of one request; more than any router makes."""
+_MOST_TOKENS = 2**32
+"""Of one attempt; a caller that says more has lost its mind."""
+_MOST_NANO = 2**53
+"""Of one attempt: nine million dollars."""
 _MAX_CROSSED = 1_000
 """Events that nobody has fetched; later ones are lost."""
 
@@ -115,20 +119,21 @@ class Settling:
         used, output, nano = 0, 0, 0
         if hold.running:
             used, output, nano = hold.reserved_input, hold.reserved_output, hold.reserved_nano
-            if over.output_tokens:
-                output = min(output, over.output_tokens)
             price = self._plans.price_of(hold.target.partition("/")[0], hold.model)
-            if price is not None:
-                nano = min(nano, price.worst_nano_usd(used, output))
+            if over.output_tokens:  # more than was reserved, where that was a guess
+                output = min(_MOST_TOKENS, over.output_tokens)
+            if price is not None and hold.accounts:
+                worst = price.worst_nano_usd(used, output)
+                nano = _payable(worst if output > hold.reserved_output else min(nano, worst))
         return Settle(now_ms, over.request_id, b"", used, output, nano, final=True, estimated=True)
 
     def _cost_of(self, row: AttemptRecorded) -> int:
         if row.cost_nano_usd is not None:
-            return max(0, row.cost_nano_usd)
+            return _payable(row.cost_nano_usd)
         usage = _sane(row.usage)
         price = self._plans.price_of(row.provider, row.model)
         if price is not None:
-            return price.cost_nano_usd(usage)
+            return _payable(price.cost_nano_usd(usage))
         self.unpriced_count += bool(usage.input_tokens or usage.output_tokens)
         return self._book.money.provisional_nano(row.attempt_id) or 0
 
@@ -202,11 +207,11 @@ def _is_news(hold: Hold, attempt_id: bytes) -> bool:
     """Whether what an attempt used changes anything: each counts once."""
     if attempt_id in hold.settled or len(hold.settled) >= _MAX_SETTLED:
         return False
-    return hold.open or hold.estimated_nano > 0
+    return hold.open or hold.running > 0
 
 
 def _sane(usage: Usage) -> Usage:
-    """No provider's arithmetic takes more back than was reserved."""
+    """No provider's arithmetic takes more back than was reserved, or is too large for the log."""
     numbers = (
         usage.input_tokens,
         usage.output_tokens,
@@ -214,14 +219,19 @@ def _sane(usage: Usage) -> Usage:
         usage.cache_write_tokens,
         usage.cache_write_1h_tokens,
     )
-    if min(numbers) >= 0:
+    if min(numbers) >= 0 and max(numbers) <= _MOST_TOKENS:
         return usage
-    plain = [max(0, number) for number in numbers]
+    plain = [min(_MOST_TOKENS, max(0, number)) for number in numbers]
     return Usage(plain[0], plain[1], plain[2], plain[3], 0, usage.estimated, plain[4])
+
+
+def _payable(nano: int) -> int:
+    """A cost that the log can have: an operation that can't be written would stop every owner."""
+    return min(_MOST_NANO, max(0, nano))
 
 
 def _provisional(hold: Hold, price: ModelPrice | None, usage: Usage) -> int:
     """What an attempt costs until its row is there; the reservation where no price is known."""
     if not hold.accounts:
         return 0
-    return hold.reserved_nano if price is None else price.cost_nano_usd(usage)
+    return hold.reserved_nano if price is None else _payable(price.cost_nano_usd(usage))

@@ -28,7 +28,7 @@ _CHECKPOINT_ROWS = 1_000
 """So many rows of another kind are passed by before the log is told."""
 _SAY_AGAIN_S = 60.0
 _AGAIN_S = 0.5
-"""Wait before an unanswered read is repeated."""
+"""Wait before an unanswered read is repeated, and for the price book."""
 
 
 class SpendStatistics(NamedTuple):
@@ -74,6 +74,8 @@ class SpendFollower:
 
     async def _look(self, reader: DirectGet, owner: Owner) -> float:
         """Counts all that is there; returns the seconds until the next look."""
+        if not owner.decisions.priced:
+            return _AGAIN_S
         try:
             if not await self._catch_up(reader, owner):
                 await self._check(reader)
