@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from droveway.caller.attempt import AttemptRecord
 from droveway.contracts.dispatch import CallRouted, Target
 from droveway.contracts.envelope import new_attempt_id, new_request_id
@@ -89,6 +91,26 @@ def test_a_cut_answer_is_estimated_from_what_was_seen() -> None:
     record.input_estimate_tokens = 40
     record.facts.take(CHUNK)
     assert record.row().usage == Usage(40, 2, estimated=True)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "tokens"),
+    [
+        ("client_closed_request", 0, 40),
+        ("provider_timeout", 200, 40),
+        ("client_closed_request", 429, 0),
+        ("provider_unavailable", 0, 0),
+    ],
+)
+def test_a_provider_that_was_left_at_work_has_read_the_input(
+    code: str, status: int, tokens: int
+) -> None:
+    record = _record()
+    record.input_estimate_tokens, record.status = 40, status
+    record.fail(failure(code), "cancelled")
+    assert record.row().usage == Usage(estimated=True), "nothing was sent"
+    record.request_sent = True
+    assert record.row().usage == Usage(tokens, 0, estimated=True)
 
 
 def test_a_providers_endless_model_name_is_bounded() -> None:

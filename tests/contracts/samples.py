@@ -152,7 +152,7 @@ _change = msgspec.structs.replace
 
 FULL: tuple[msgspec.Struct, ...] = (
     _change(
-        _REQUESTED, include_usage=True, body=PULLED, input_estimate_tokens=9, max_output_tokens=100,
+        _REQUESTED, include_usage=True, body=PULLED, input_estimate_tokens=9, max_output_tokens=100, choices=2,
         needs=inference.Needs(
             tools=True, images=True, json_schema=True, prefill=True, audio=True, files=True,
             logprobs=True, choices=True, embeddings=True,
@@ -166,7 +166,7 @@ FULL: tuple[msgspec.Struct, ...] = (
         request_id=REQUEST, router=ROUTER, failure=FAILURE, tried=(TRIED,), **_STANDING
     ),
     _change(
-        _ASKED, input_tokens=10, max_output_tokens=100, ask=3, instead_of=OTHER_ROUTER,
+        _ASKED, input_tokens=10, max_output_tokens=100, choices=2, ask=3, instead_of=OTHER_ROUTER,
         places=(_PLACE,), attempt=2,
     ),
     admission.Admitted(

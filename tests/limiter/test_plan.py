@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from droveway.contracts.access import Limit
 from droveway.contracts.admission import Admitted, StandingAsked
+from droveway.contracts.config import Price
 from droveway.contracts.limits import Admit
 from droveway.limiter.counters import KINDS, counter_name, parse
 from droveway.limiter.plan import MAX_PLANS, Plans
@@ -170,3 +171,16 @@ def test_a_new_router_that_has_other_places_gets_one_of_its_own() -> None:
     taken = {"router": "router-c", "ask": 3, "instead_of": "router-b"}
     assert world.admitted(1, places=(OTHER_PLACE,), **taken).place == 0
     assert _charged(world) == ["c:p/spare|requests|60000"]
+
+
+def test_the_configurations_own_price_holds_at_once() -> None:
+    plans = Plans()
+    assert plans.price_of(PLACE.provider, PLACE.model) is None
+    plain = config()
+    priced = msgspec.structs.replace(
+        plain.providers[0], prices={PLACE.model: Price(input=1, output=2)}
+    )
+    plans.configure(msgspec.structs.replace(plain, providers=(priced,)))
+    found = plans.price_of(PLACE.provider, PLACE.model)
+    assert found is not None
+    assert found.rates[0].output == 2 * 10**9

@@ -63,6 +63,8 @@ class AdmissionRequested(
     input_tokens: Tokens = 0
     max_output_tokens: Tokens | None = None
     """None: the client set no bound, so the limiter reserves what it has learned."""
+    choices: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 1
+    """As in `InferenceRequested`: each is as long as an answer without a bound may get."""
     remaining_ms: Millis
     places: tuple[Place, ...] = ()
     """In the order in which they'd be tried; the first one with room is taken."""

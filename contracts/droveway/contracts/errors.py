@@ -89,7 +89,7 @@ _ENTRIES = (
     ErrorCode(
         code="insufficient_role", status=403, type="permission_error",
         message="The admin key's role doesn't allow this",
-        cause="The administration's operation needs a higher role: viewer, operator, admin.",
+        cause="The operation, or a field of it, needs a higher role: viewer, operator, admin.",
         fix="Use an admin key of that role.",
     ),
     ErrorCode(
@@ -103,6 +103,12 @@ _ENTRIES = (
         message="This entry stands in the operator's file and can only be changed there",
         cause="Entries of the configuration file aren't changed by the administration.",
         fix="Edit the file; it is adopted within a second.",
+    ),
+    ErrorCode(
+        code="tenant_in_use", status=409, type="conflict_error",
+        message="Keys name this tenant; without it they would go on without its limits",
+        cause="A tenant is deleted only when no key of the file or the store names it.",
+        fix="Delete its keys or give them to another tenant; `disabled` stops all of them at once.",
     ),
     ErrorCode(
         code="revision_changed", status=412, type="conflict_error",
@@ -120,7 +126,7 @@ _ENTRIES = (
         code="audit_unavailable", status=503, type=_SERVER, retry=True,
         message="The change can't be recorded at the moment, so it was not made",
         cause="The stream AUDIT is full, missing or doesn't answer.",
-        fix="Try again; operators look at JetStream's storage.",
+        fix="Try again; operators enlarge AUDIT. Keys can be disabled and deleted while it is full.",
     ),
     ErrorCode(
         code="conflicting_credentials", status=400, type=_BAD,

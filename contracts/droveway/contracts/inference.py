@@ -88,6 +88,9 @@ class InferenceRequested(
     needs: Needs = Needs()
     input_estimate_tokens: Tokens = 0
     max_output_tokens: Tokens | None = None
+    """Of all choices together; None: the client set no bound."""
+    choices: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 1
+    """Answers that are asked for at once."""
     attempts_left: int = 3
     remaining_ms: Millis
     first_token_ms: Millis

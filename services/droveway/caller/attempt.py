@@ -18,6 +18,9 @@ from droveway.otel.context import (
 )
 from droveway.otel.setup import Telemetry
 
+_LEFT = frozenset(
+    {"client_closed_request", "deadline_exceeded", "provider_timeout", "server_shutting_down"}
+)
 _NO_TRACE = TraceContext(bytes(16), bytes(8), False)
 
 
@@ -81,8 +84,21 @@ class AttemptRecord:
         )
 
     def used(self) -> Usage:
-        """Tokens as the provider told them, else estimated from what was seen."""
-        return self.facts.settle(self.input_estimate_tokens)
+        """Tokens as the provider told them, else estimated from what was seen.
+
+        A provider that was left while it worked has read the input, and bills it.
+        """
+        told = self.facts.settle(self.input_estimate_tokens)
+        if not self._left_at_work or told.input_tokens or told.output_tokens:
+            return told
+        return Usage(self.input_estimate_tokens, 0, estimated=True)
+
+    @property
+    def _left_at_work(self) -> bool:
+        """It had the request, refused nothing, and nobody waited for its answer any longer."""
+        code = self.failure.code if self.failure is not None else ""
+        accepted = self.status == 0 or 200 <= self.status < 300
+        return self.request_sent and accepted and code in _LEFT
 
     def row(self) -> usage.AttemptRecorded:
         """The attempt's row; call once, at its end."""

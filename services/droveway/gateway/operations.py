@@ -22,6 +22,8 @@ class Asked(NamedTuple):
     include_usage: bool = False
     needs: Needs = Needs()
     max_output_tokens: int | None = None
+    """Of all choices together."""
+    choices: int = 1
 
 
 class Operation(NamedTuple):
@@ -44,11 +46,14 @@ class Operation(NamedTuple):
 def _chat(request: dict[str, Any]) -> Asked:
     chat_checks.check(request)
     options = request.get("stream_options") or {}
+    bounds = [request.get(name) or 0 for name in ("max_completion_tokens", "max_tokens")]
+    choices = request.get("n") or 1
     return Asked(
         stream=request.get("stream") is True,
         include_usage=options.get("include_usage") is True,
         needs=needs_of(request),
-        max_output_tokens=request.get("max_completion_tokens") or request.get("max_tokens"),
+        max_output_tokens=max(bounds) * choices or None,
+        choices=choices,
     )
 
 
@@ -68,16 +73,18 @@ def _count_tokens(request: dict[str, Any]) -> Asked:
 
 def _embeddings(request: dict[str, Any]) -> Asked:
     embeddings.check(request)
-    return Asked(needs=Needs(embeddings=True))
+    return Asked(needs=Needs(embeddings=True), max_output_tokens=0)
 
 
 def _completions(request: dict[str, Any]) -> Asked:
     completions_request.check(request)
     options = request.get("stream_options") or {}
+    choices = max(request.get("n") or 1, request.get("best_of") or 1)
     return Asked(
         stream=request.get("stream") is True,
         include_usage=options.get("include_usage") is True,
-        max_output_tokens=request.get("max_tokens"),
+        max_output_tokens=(request.get("max_tokens") or 0) * choices or None,
+        choices=choices,
     )
 
 

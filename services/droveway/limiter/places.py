@@ -139,9 +139,9 @@ class Fitter:
             return Estimate(request.input_tokens, request.max_output_tokens, True, False)
         model = request.model[:_MAX_NAME] if place is None else known_model(place)
         learned = self._book.learned.output_tokens(model)
-        if learned is None:
-            return Estimate(request.input_tokens, self._unknown_output_tokens, False, False)
-        return Estimate(request.input_tokens, learned, False, True)
+        known = learned is not None
+        one = self._unknown_output_tokens if learned is None else learned
+        return Estimate(request.input_tokens, one * request.choices, False, known)
 
 
 def _worse(one: Reason | None, other: Reason | None) -> Reason | None:

@@ -21,6 +21,7 @@ from droveway.limiter.counters import (
     place_scope,
     tenant_scope,
 )
+from droveway.runtime.configured_prices import ConfiguredPrices
 
 MAX_PLANS = 10_000
 """Of each sort; when there are more all are made anew."""
@@ -105,6 +106,7 @@ class Plans:
         self._tenants: dict[str, Tenant] = {}
         self._limits: tuple[Limit, ...] = ()
         self._credentials: dict[tuple[str, str], tuple[Limit, ...]] = {}
+        self._configured = ConfiguredPrices()
         self._prices: dict[str, ProviderPrices] = {}
         self._clients: dict[tuple[str, str], ClientPlan] = {}
         """Of those whose limits are for any model."""
@@ -118,6 +120,7 @@ class Plans:
         """Takes a new configuration; what was counted stands under the same names."""
         self._keys = {key.id: key for key in config.keys}
         self._tenants = {tenant.id: tenant for tenant in config.tenants}
+        self._configured = ConfiguredPrices(config)
         self._limits = config.limits
         self._default_limits = config.default_limits
         self._credentials = {
@@ -144,6 +147,8 @@ class Plans:
 
     def price_of(self, provider: str, model: str) -> ModelPrice | None:
         """What a model costs at a provider; None: its prices haven't come."""
+        if (own := self._configured.find(provider, model)) is not None:
+            return own
         prices = self._prices.get(provider)
         return None if prices is None else prices.of(model)
 

@@ -5,16 +5,14 @@ import logging
 import time
 
 from droveway.contracts import admission, limits, settlement
-from droveway.contracts.envelope import MALFORMED
 from droveway.contracts.jetstream import PRICES
-from droveway.contracts.prices import prices_decoder
 from droveway.limiter.handlers import Questions
 from droveway.limiter.partition import Partition
 from droveway.limiter.settings import LimiterSettings
 from droveway.otel.logs import log_event
-from droveway.runtime.bus import KvWatch
 from droveway.runtime.config_file import LiveConfig
 from droveway.runtime.directory import Directory
+from droveway.runtime.prices import LivePrices
 from droveway.runtime.service import Ready, running
 
 log = logging.getLogger(__name__)
@@ -30,7 +28,7 @@ async def run(settings: LimiterSettings, stop: asyncio.Event, ready: Ready) -> N
         directory = Directory(process.bus, live)
         directory.on_change(partition.configure)
         questions = Questions(partition)
-        prices = KvWatch(process.bus, PRICES, _PriceBook(partition).on_value)
+        prices = LivePrices(process.bus, partition.price)
         process.gauges.add("limiter", partition.decided)
         process.gauges.add("partition", partition.statistics)
         process.gauges.add("snapshots", partition.snapshots.statistics)
@@ -64,7 +62,7 @@ async def run(settings: LimiterSettings, stop: asyncio.Event, ready: Ready) -> N
 class _Knowledge:
     """What must be known before anything is decided: who has which limits, and what it costs."""
 
-    def __init__(self, directory: Directory, prices: KvWatch, within_s: float) -> None:
+    def __init__(self, directory: Directory, prices: LivePrices, within_s: float) -> None:
         self._directory = directory
         self._prices = prices
         self._until_s = time.monotonic() + within_s
@@ -74,22 +72,6 @@ class _Knowledge:
         await self._directory.until_loaded(max(0.0, self._until_s - time.monotonic()))
         try:
             async with asyncio.timeout(max(0.0, self._until_s - time.monotonic())):
-                await self._prices.loaded.wait()
+                await self._prices.loaded()
         except TimeoutError:
             log_event(log, "prices_not_loaded", level=logging.WARNING)
-
-
-class _PriceBook:
-    """Hands the bucket's values on."""
-
-    def __init__(self, partition: Partition) -> None:
-        self._partition = partition
-
-    def on_value(self, provider: str, value: bytes | None, _revision: int) -> None:
-        """Takes one provider's prices; keeps those before if they can't be read."""
-        try:
-            prices = prices_decoder.decode(value) if value is not None else None
-        except MALFORMED as error:
-            log_event(log, "prices_malformed", level=logging.ERROR, reason=str(error)[:200])
-            return
-        self._partition.price(provider, prices)

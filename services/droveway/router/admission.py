@@ -84,6 +84,7 @@ def _question(
         model=model,
         input_tokens=request.input_estimate_tokens,
         max_output_tokens=request.max_output_tokens,
+        choices=request.choices,
         remaining_ms=remaining_ms,
         places=places,
         attempt=attempt,

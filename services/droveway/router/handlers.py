@@ -124,7 +124,9 @@ class Router:
         try:
             return await self._attempts(request, reply, owned, journey, permit, deadline)
         finally:
-            if journey.outcome not in ("committed", "lost"):
+            # An attempt under way outlives this router; its caller settles it.
+            goes_on = owned.attempt is not None and owned.attempt.started and not owned.cancelled
+            if journey.outcome not in ("committed", "lost") and not goes_on:
                 permit.release()
 
     async def _attempts(
@@ -160,12 +162,15 @@ class Router:
                     committed=True,
                 )
             failures.append(_failure_of(news))
-            begun = owned.attempt is None or bool(owned.attempt.caller)
+            attempt = owned.attempt
+            begun = attempt is None or bool(attempt.caller)
+            if attempt is not None and not begun and not attempt.lost:
+                permit.unused(news.attempt_id, candidate)
             started += begun and not is_misfit(failures[-1])
             if not failures[-1].elsewhere:
                 break
-            if owned.attempt is not None and owned.attempt.lost:
-                permit.unsettled = permit.unsettled or bool(owned.attempt.caller)
+            if attempt is not None and attempt.lost:
+                permit.unsettled = permit.unsettled or begun
                 permit.again(candidate)  # another caller may reach the same target
         self._refuse(owned, journey, last_word(failures, journey.tried), permit.standing)
         return None

@@ -9,7 +9,8 @@ from droveway.contracts.admission import Admitted, Decision, Denied, Place
 from droveway.contracts.envelope import encode
 from droveway.contracts.errors import Failure, failure
 from droveway.contracts.inference import InferenceRequested, Standing
-from droveway.contracts.settlement import Released, settlement_subject
+from droveway.contracts.relay import Usage
+from droveway.contracts.settlement import Released, Settled, Settlement, settlement_subject
 from droveway.otel.logs import log_event
 from droveway.router.admission import PARTITION, admit
 from droveway.router.routes import Candidate
@@ -87,13 +88,33 @@ class Permit:
         """The target wasn't reached: it is next, under the leave that it has."""
         self._granted = candidate
 
+    def unused(self, attempt_id: bytes, candidate: Candidate) -> None:
+        """Nobody began the attempt: its place is free again while the request goes on elsewhere."""
+        if not self.lease_ms:
+            return
+        target = candidate.target
+        self._say(
+            Settled(
+                request_id=self._request.request_id,
+                attempt_id=attempt_id,
+                caller=self._bus.instance,
+                provider=target.provider,
+                credential=target.credential,
+                model=target.model,
+                usage=Usage(),
+                committed=False,
+            )
+        )
+
     def release(self) -> None:
         """No attempt has committed or will: what is left of the reservation is free."""
         if self.unsettled or not (self.lease_ms or self._doubtful):
             return
-        released = Released(request_id=self._request.request_id, router=self._bus.instance)
+        self._say(Released(request_id=self._request.request_id, router=self._bus.instance))
+
+    def _say(self, message: Settlement) -> None:
         try:
-            self._bus.publish(settlement_subject(PARTITION), encode(released))
+            self._bus.publish(settlement_subject(PARTITION), encode(message))
         except BusError as error:  # then it's free when its lease is over
             log_event(log, "release_unsent", level=logging.WARNING, reason=str(error))
 

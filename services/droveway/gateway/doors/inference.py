@@ -196,6 +196,7 @@ class Inference:
             needs=asked.needs,
             input_estimate_tokens=0 if operation.free else body_tokens(body),
             max_output_tokens=asked.max_output_tokens,
+            choices=asked.choices,
             remaining_ms=0,  # set at each publication
             first_token_ms=int(options.first_token_s * 1000),
         )
