@@ -56,7 +56,7 @@ class LimiterSettings(ServiceSettings, frozen=True, kw_only=True):
     """Between two reads of USAGE, at least."""
     usage_check_every_s: Seconds = 5.0
     """USAGE is read this often even if nothing was heard of new rows."""
-    known_within_s: Seconds = 2.0
+    known_within_s: Seconds = 10.0
     """How long a starting limiter waits for the buckets of keys and of prices."""
 
     def rules(self, instance: str) -> DecisionSettings:
