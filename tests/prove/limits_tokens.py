@@ -85,7 +85,7 @@ async def _five_at_once(
     statuses: Counter[int] = Counter()
     for number, key in enumerate(keys):
         await it.clear_books()
-        answer = rng.randint(10, 80)
+        answer = rng.randint(10, 65)  # with its input it fits
         known = {"max_tokens": answer} if number % 2 else {}
         body = it.body(f"numbered-{answer}", **known)
         got = await asyncio.gather(*(asking.ask(key, body) for _ in range(AT_ONCE)))
