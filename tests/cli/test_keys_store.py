@@ -20,7 +20,7 @@ from droveway.contracts.admission import (
 from droveway.contracts.envelope import encode
 from droveway.runtime.api_key import hash_key, parse_key
 from droveway.runtime.bus import Bus
-from tests.support.access import delete_stream, make_streams
+from tests.support.access import delete_stream, fill_trail, make_streams
 from tests.support.nats import NatsServer, droveway_config, serving, write_droveway_config
 
 FOREIGN = "sk-holysheep-0123456789abcdef"
@@ -156,15 +156,27 @@ def test_tenants_are_made_limited_and_disabled(here: Here) -> None:
         "limits": [{"requests": 5}], "budgets": [{"usd": 10.0, "period": "total"}],
     }  # fmt: skip
     assert "Acme [b]Inc" in here("tenants", "list").stdout
-    deleted = here("tenants", "delete", "acme")
-    assert deleted.code == 0
-    assert "without its limits and budgets" in deleted.stderr
-    assert "accepted again" in deleted.stderr
+    assert here("tenants", "enable", "acme").code == 0
+    assert here("tenants", "delete", "acme").stderr == "acme is gone\n"
+    assert here("tenants", "list", "--json").json == []
+
+
+def test_a_tenant_that_keys_name_is_not_deleted(here: Here) -> None:
+    filed, _ = here.new("--tenant", "default")
+    config = droveway_config("http://127.0.0.1:9/v1", key=filed)
+    write_droveway_config(here.folder / "droveway.yaml", config)
+    assert here("tenants", "new", config.keys[0].tenant).code == 0
+    assert here("tenants", "delete", config.keys[0].tenant).code == 78
+    _, key_id = here.new("--tenant", "acme")
     assert here("tenants", "new", "acme").code == 0
     assert here("tenants", "disable", "acme").code == 0
-    assert here("tenants", "enable", "acme").code == 0
-    assert "again" not in here("tenants", "delete", "acme").stderr
-    assert here("tenants", "list", "--json").json == []
+    refused = here("tenants", "delete", "acme")
+    assert refused.code == 78
+    assert "keys name the tenant 'acme' (1)" in refused.stderr
+    assert "`droveway keys list --tenant acme` shows them" in refused.stderr
+    assert here("tenants", "show", "acme", "--json").json["state"] == "disabled"
+    assert here("keys", "delete", key_id).code == 0
+    assert here("tenants", "delete", "acme").code == 0
 
 
 def test_entries_of_the_file_are_listed_and_changed_in_the_file_only(here: Here) -> None:
@@ -197,6 +209,19 @@ def test_what_cannot_be_recorded_is_not_done(here: Here) -> None:
     assert refused.stdout == ""
     assert "nothing was done" in refused.stderr
     assert here("keys", "list", "--json").json == []
+
+
+def test_a_key_is_disabled_though_the_trail_is_full_and_that_is_said(here: Here) -> None:
+    _, key_id = here.new()
+    asyncio.run(fill_trail(here.nats))
+    refused = here("limits", "set", key_id, "requests=5")
+    assert refused.code == 69
+    assert "maximum bytes exceeded" in refused.stderr
+    done = here("keys", "disable", key_id)
+    assert done.code == 0
+    assert f"no event of this key.updated of key.{key_id}" in done.stderr
+    assert here.key(key_id)["state"] == "disabled"
+    assert len(here.audit()) == 1
 
 
 @pytest.mark.parametrize("form", ["csv", "json"])

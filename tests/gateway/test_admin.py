@@ -22,7 +22,7 @@ from droveway.contracts.config import Config
 from droveway.contracts.envelope import encode
 from droveway.gateway.admin.endpoints import ENDPOINTS, Endpoint
 from droveway.runtime.api_key import hash_key, make_key, parse_key
-from tests.support.access import delete_stream, make_streams
+from tests.support.access import delete_stream, fill_trail, make_streams
 from tests.support.nats import NatsServer, droveway_config, nats, serving  # noqa: F401
 from tests.support.running_gateway import RunningGateway, running_gateway
 
@@ -144,10 +144,65 @@ async def test_who_pays_is_changed_by_an_admin_only(api: Api) -> None:
     path = f"/admin/v1/keys/{made['id']}"
     async with api.gateway.client(KEYS["operator"]) as client:
         for body, status in (
-            ({"budgets": []}, 403), ({"tenant": "other"}, 403), ({"models": ["gpt-*"]}, 200),
+            ({"budgets": []}, 403), ({"tenant": "other"}, 403), ({"nats_user": ""}, 403),
+            ({"models": ["gpt-*"]}, 200),
         ):  # fmt: skip
             answer = await client.patch(path, json=body, headers={"if-match": "*"})
             assert answer.status_code == status, body
+
+
+async def test_an_operators_key_gets_round_no_budget(api: Api) -> None:
+    await api("POST", "tenants", {"id": "stored"}, 201)
+    while len((await api("GET", "tenants"))["data"]) < 2:
+        pass
+    user = "U" + "A" * 55
+    async with api.gateway.client(KEYS["operator"]) as client:
+        for body, param in (
+            ({"tenant": "nobody"}, "tenant"), ({"budgets": [{"usd": 1}]}, "budgets"),
+            ({"nats_user": user}, "nats_user"),
+        ):  # fmt: skip
+            error = (await client.post("/admin/v1/keys", json=body)).json()["error"]
+            assert (error["code"], error["param"]) == ("insufficient_role", param)
+            assert "the role admin" in error["message"]
+        for tenant in ("default", "filed", "stored"):
+            answer = await client.post("/admin/v1/keys", json={"tenant": tenant})
+            assert answer.status_code == 201, answer.text
+    await api("POST", "keys", {"tenant": "nobody", "budgets": [{"usd": 1}]}, 201)
+
+
+async def test_a_tenant_that_keys_name_is_not_deleted(api: Api) -> None:
+    await api("POST", "tenants", {"id": "used"}, 201)
+    made = await api("POST", "keys", {"tenant": "used"}, 201)
+    await api.until(made["key"], "ok")
+    await api("PATCH", "tenants/used", {"state": "disabled"}, match="*")
+    error = (await api("DELETE", "tenants/used", status=409, match="*"))["error"]
+    assert error["code"] == "tenant_in_use"
+    assert made["id"] in error["message"]
+    assert await api.until(made["key"], "tenant_disabled") < LIVE_WITHIN_S
+    await api("DELETE", f"keys/{made['id']}", match="*")
+    await api.until(made["key"], "invalid_api_key")
+    await api("DELETE", "tenants/used", match="*")
+
+
+async def test_one_admin_cannot_flood_the_trail(broker: NatsServer, tmp_path: Path) -> None:
+    async with served(broker, tmp_path, admin_changes_per_s="1") as api:
+        answers = [await api.raw("PATCH", "keys/nobody", {}, match="*") for _ in range(6)]
+        assert [one.status_code for one in answers] == [404] * 5 + [429]
+        assert answers[-1].json()["error"]["code"] == "rate_limit_exceeded"
+        assert "1 changes a second, 5 at once" in answers[-1].json()["error"]["message"]
+        assert answers[-1].headers["retry-after"] == "1"
+        await api("GET", "keys")
+        async with api.gateway.client(KEYS["operator"]) as client:
+            assert (await client.post("/admin/v1/keys", json={})).status_code == 201
+
+
+async def test_a_large_entry_is_refused_with_the_bound(api: Api) -> None:
+    models = [f"{number:0200}" for number in range(100)]
+    error = (await api("POST", "keys", {"models": models}, 400))["error"]
+    assert error["code"] == "invalid_request"
+    assert "at most 16384 are kept" in error["message"]
+    error = (await api("POST", "keys", {"models": models * 2}, 413))["error"]
+    assert "may have 32768 bytes" in error["message"]
 
 
 @pytest.mark.parametrize(
@@ -393,6 +448,21 @@ async def test_what_cannot_be_recorded_is_not_done(own_broker: NatsServer, tmp_p
         shown = await api("GET", path)
         assert (shown["state"], shown["budgets"]) == ("active", [])
         await api("GET", "audit", status=503)
+
+
+async def test_a_full_trail_stops_no_revocation(own_broker: NatsServer, tmp_path: Path) -> None:
+    async with served(own_broker, tmp_path) as api:
+        made = await api("POST", "keys", {}, 201)
+        path = f"keys/{made['id']}"
+        await api.until(made["key"], "ok")
+        await fill_trail(own_broker)
+        for body in ({"models": ["gpt-*"]}, {"state": "disabled", "models": ["gpt-*"]}):
+            told = await api("PATCH", path, body, 503, match="*")
+            assert told["error"]["code"] == "audit_unavailable"
+        await api("PATCH", path, {"state": "disabled"}, match="*")
+        assert await api.until(made["key"], "key_disabled") < LIVE_WITHIN_S
+        await api("PATCH", path, {"state": "active"}, 503, match="*")
+        await api("DELETE", path, match="*")
 
 
 async def test_standing_is_what_the_limiter_says(broker: NatsServer, api: Api) -> None:

@@ -74,7 +74,7 @@ async def gateway(
     admins = (Admin(id="ann", sha256=hash_key(KEY), role="admin"),)
     config = msgspec.structs.replace(droveway_config("http://127.0.0.1:9/v1"), admins=admins)
     folder = tmp_path_factory.mktemp("admin")
-    async with running_gateway(nats, folder, config) as running:
+    async with running_gateway(nats, folder, config, admin_changes_per_s="100000") as running:
         async with running.client(KEY) as client:
             for path in ("keys", "tenants"):
                 await client.post(f"{ROOT}{path}", json={"id": ENTRY})

@@ -8,6 +8,7 @@ import pytest
 from droveway.contracts.access import Admin
 from droveway.contracts.config import Config
 from droveway.gateway.admin.admins import MIN_SECRET_BYTES, Admins
+from droveway.gateway.admin.rates import ChangeRates
 from droveway.gateway.auth import RawHeaders, Throttle
 from droveway.gateway.refusal import Refusal
 from droveway.gateway.trusted_proxies import TrustedProxies
@@ -94,3 +95,19 @@ def test_a_zone_makes_no_new_sender() -> None:
     for number in range(5):
         throttle.count(f"fe80::1%eth{number}", 0.0)
     assert throttle.exceeded("fe80::1", 0.0)
+
+
+def test_an_admin_who_waits_as_told_may_change_again_and_not_before() -> None:
+    rates = ChangeRates(per_s=10)
+    for _ in range(50):
+        rates.count("ann", 7.0)
+    with pytest.raises(Refusal) as caught:
+        rates.count("ann", 7.0)
+    assert caught.value.failure.retry_after_ms == 100
+    rates.count("bob", 7.0)
+    with pytest.raises(Refusal):
+        rates.count("ann", 7.09)
+    rates.count("ann", 7.11)
+    rates.configure(["bob"])
+    for _ in range(50):
+        rates.count("ann", 7.11)

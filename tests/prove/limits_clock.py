@@ -152,6 +152,13 @@ async def _strain(it: Plant, asking: Clients, keys: _Keys, seen: _Seen, seconds:
     await asyncio.gather(open_loop(per_s, seconds, few), serial(), timed())
 
 
+def _is_beside(one: Answer, others: list[Answer]) -> bool:
+    """Whether all of it lies in the time of another: the last one may come at that end."""
+    return any(
+        other.asked_ns < one.asked_ns and one.answered_ns < other.answered_ns for other in others
+    )
+
+
 def _result(seen: _Seen, keys: _Keys, over: list[str], seconds: float) -> Result:
     assert keys.config is not None
     admitted = [
@@ -165,8 +172,7 @@ def _result(seen: _Seen, keys: _Keys, over: list[str], seconds: float) -> Result
     windows = 2 * (int(seconds / 2 / turn_s) + 1)  # each half begins with an empty one
     used_percent = 100 * len(admitted) / (_LIMIT * windows)
     refused = sum(one.status != 200 for one in seen.serial)
-    # The last question beside a request may come when that has just ended.
-    let_in = sum(one.status == 200 for one in seen.beside)
+    let_in = sum(one.status == 200 and _is_beside(one, seen.serial) for one in seen.beside)
     untimely = sum(
         one.status != 504 or not _TIMEOUT_S - 0.1 <= one.took_s <= _TIMEOUT_S + _LATE_S
         for one in seen.timed

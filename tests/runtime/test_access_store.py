@@ -1,6 +1,7 @@
 """No change without its audit event, and of two changes of one revision one is refused."""
 
 import asyncio
+import logging
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,9 +21,9 @@ from droveway.runtime.access_errors import (
 )
 from droveway.runtime.access_store import keys_store, tenants_store
 from droveway.runtime.api_key import hash_key
-from droveway.runtime.audit_trail import NotRecorded, local_author, read_trail
+from droveway.runtime.audit_trail import NotRecorded, TrailFull, local_author, read_trail
 from droveway.runtime.bus import Bus
-from tests.support.access import TESTER, delete_stream, operator
+from tests.support.access import TESTER, delete_stream, fill_trail, operator
 from tests.support.nats import NatsServer
 from tests.support.waiting import until
 
@@ -67,7 +68,8 @@ async def test_each_change_is_recorded_with_what_was_and_what_is(bus: Bus) -> No
     assert {one.target for one in (created, limited, deleted)} == {"key.k1"}
     assert created.before is None
     assert created.after == limited.before
-    assert limited.after == deleted.before == {"id": "k1", "limits": [{"requests": 5}]}
+    assert limited.after == {"id": "k1", "limits": [{"requests": 5}]}
+    assert deleted.before == {"state": "active"}
     assert deleted.after is None
     assert created.by == TESTER
 
@@ -126,6 +128,70 @@ async def test_what_cannot_be_recorded_is_not_done(own_nats: NatsServer, bus: Bu
         await store.create(msgspec.structs.replace(KEY, id="k2"), TESTER)
     assert await store.get("k1") == present
     assert len(await store.all()) == 1
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, object]:
+    fields: dict[str, object] = record.__dict__["fields"]
+    return fields
+
+
+async def test_a_full_trail_stops_no_revocation_and_all_else(
+    own_nats: NatsServer, bus: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys, tenants = keys_store(bus), tenants_store(bus)
+    await keys.create(BUSY, TESTER)
+    await tenants.create(Tenant(id="acme"), TESTER)
+    await fill_trail(own_nats)
+    key, tenant = await keys.get("k1"), await tenants.get("acme")
+    for changed in (KEY, msgspec.structs.replace(KEY, state="disabled")):
+        with pytest.raises(TrailFull):
+            await keys.change(key, changed, TESTER)
+    with pytest.raises(TrailFull):
+        await tenants.delete(tenant, TESTER)
+    assert "audit_full" not in caplog.messages
+    await tenants.change(tenant, Tenant(id="acme", state="disabled"), TESTER)
+    await keys.change(key, msgspec.structs.replace(BUSY, state="disabled"), TESTER)
+    disabled = await keys.get("k1")
+    assert disabled.value.state == "disabled"
+    with pytest.raises(TrailFull):
+        await keys.change(disabled, BUSY, TESTER)
+    await keys.delete(disabled, TESTER)
+    assert await keys.all() == []
+    told = [one for one in caplog.records if one.getMessage() == "audit_full"]
+    assert [one.levelname for one in told] == ["ERROR"] * 3
+    assert [fields_of(one)["action"] for one in told] == [
+        "tenant.updated", "key.updated", "key.deleted",
+    ]  # fmt: skip
+    assert fields_of(told[1])["author"] == "tester"
+    assert fields_of(told[1])["target"] == "key.k1"
+
+
+async def test_a_refused_revocation_is_none_whether_the_trail_is_full_or_not(
+    own_nats: NatsServer, bus: Bus
+) -> None:
+    keys = keys_store(bus)
+    await keys.create(KEY, TESTER)
+    former = await keys.get("k1")
+    await keys.change(former, BUSY, TESTER)
+    await fill_trail(own_nats)
+    with pytest.raises(RevisionChanged):
+        await keys.delete(former, TESTER)
+    assert (await keys.get("k1")).value == BUSY
+
+
+async def test_an_entry_larger_than_may_be_written_can_be_disabled_with_a_small_event(
+    bus: Bus,
+) -> None:
+    large = msgspec.structs.replace(KEY, models=tuple(f"{n:0200}" for n in range(100)))
+    store = keys_store(bus)
+    await bus.request("$KV.access.key.k1", msgspec.json.encode(large), 2)
+    present = await store.get("k1")
+    with pytest.raises(EntryInvalid, match="at most 16384 are kept"):
+        await store.change(present, msgspec.structs.replace(large, tenant="other"), TESTER)
+    await store.change(present, msgspec.structs.replace(large, state="disabled"), TESTER)
+    assert (await store.get("k1")).value.state == "disabled"
+    (event,) = await events(bus)
+    assert (event.before, event.after) == ({"state": "active"}, {"state": "disabled"})
 
 
 async def test_a_write_that_the_bucket_refuses_is_recorded_as_failed(
@@ -209,16 +275,16 @@ async def test_the_trail_is_read_newest_first_and_in_pages(bus: Bus) -> None:
 
 async def test_large_events_hide_none_that_is_newer(bus: Bus) -> None:
     store = keys_store(bus)
-    names = tuple(f"{number:03}" + "x" * 250 for number in range(200))
+    names = tuple(f"{number:03}" + "x" * 250 for number in range(60))
     await store.create(msgspec.structs.replace(KEY, models=names), TESTER)
-    for number in range(60):
+    for number in range(160):
         changed = msgspec.structs.replace(KEY, models=(*names, str(number)))
         await store.change(await store.get("k1"), changed, TESTER)
     await store.create(msgspec.structs.replace(KEY, id="k2"), TESTER)
-    newest = await read_trail(bus, 100)
+    newest = await read_trail(bus, 1_000)
     assert newest[0][1].target == "key.k2"
-    assert 1 < len(newest) < 62
-    older = await read_trail(bus, 100, before=newest[-1][0])
+    assert 1 < len(newest) < 162
+    older = await read_trail(bus, 1_000, before=newest[-1][0])
     assert older[0][0] == newest[-1][0] - 1
 
 

@@ -27,6 +27,11 @@ def key(key_id: str, digit: str = "a", **fields: Any) -> Key:
     return Key(id=key_id, sha256=digit * 64, **fields)
 
 
+def newer(entry: Key | Tenant) -> bytes:
+    """As a later version may write it."""
+    return msgspec.json.encode(entry).replace(b'"id"', b'"extra":1,"id"')
+
+
 def config(*keys: Key, tenants: tuple[Tenant, ...] = ()) -> Config:
     base = droveway_config("http://127.0.0.1:9/v1")
     return msgspec.structs.replace(base, keys=keys, tenants=tenants)
@@ -179,7 +184,6 @@ async def test_hashes_may_change_places_in_the_file(bus: Bus, tmp_path: Path) ->
 @pytest.mark.parametrize(
     "value",
     [
-        b"", b"{", b"\xff", b"[]", b'{"id":"k1"}', b"[" * 5_000,
         msgspec.json.encode(key("other")),
         msgspec.json.encode(key("k1")).replace(b'"id"', b'"extra":1,"id"'),
         msgspec.json.encode(key("k1", expires="tomorrow")),
@@ -202,6 +206,74 @@ async def test_a_value_that_cannot_be_read_leaves_the_one_before(
         assert world.directory.keys["k1"] == key("k1")
         expected = 0 if len(value) > 65_536 else 2
         assert world.directory.statistics().unreadable == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"", b"{", b"\xff", b"[]", b'{"id":"k1"}', b"[" * 5_000, b'{"sha256":"x"}', b'{"state":1}',
+        newer(key("k1", state="disabled")), newer(key("k1", state="not_activated")),
+        newer(key("k1")).replace(b'"id"', b'"state":"suspended","id"'), newer(key("k1", "c")),
+        newer(key("k1"))[:-1],
+    ],
+    ids=lambda value: f"{value[:60]!r}",
+)  # fmt: skip
+async def test_a_value_that_may_be_a_revocation_revokes_the_one_before(
+    bus: Bus, admin: Bus, tmp_path: Path, value: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    await put_key(admin, key("k1"))
+    await put_key(admin, key("twin"))
+    world = World(bus, tmp_path)
+    async with world.running():
+        await admin.request("$KV.access.key.k1", value, 2)
+        await until(lambda: world.directory.keys["k1"].state == "disabled")
+        assert world.told[-1] == ("k1", key("k1", state="disabled"))
+        assert "twin" not in world.directory.keys
+        assert world.directory.statistics().unreadable == 1
+        assert "access_entry_unreadable" in caplog.messages
+        await admin.request("$KV.access.key.k1", msgspec.json.encode(key("k1", expires="")), 2)
+        await until(lambda: world.directory.keys["k1"].state == "active")
+
+
+async def test_a_tenant_that_may_be_disabled_is_whether_it_was_known_or_not(
+    bus: Bus, admin: Bus, tmp_path: Path
+) -> None:
+    acme = Tenant(id="acme", limits=(Limit(requests=5),))
+    await put_tenant(admin, acme)
+    await admin.request("$KV.access.tenant.gone", newer(Tenant(id="gone", state="disabled")), 2)
+    world = World(bus, tmp_path)
+    async with world.running():
+        tenants = world.directory.tenants
+        assert dict(tenants) == {"acme": acme, "gone": Tenant(id="gone", state="disabled")}
+        await admin.request("$KV.access.tenant.acme", newer(Tenant(id="acme")), 2)
+        await admin.request("$KV.access.tenant.junk", b"{", 2)
+        await until(lambda: "junk" in tenants)
+        assert tenants["junk"].state == "disabled"
+        assert tenants["acme"] == acme
+        await admin.request("$KV.access.tenant.acme", b"{", 2)
+        await until(lambda: tenants["acme"] == msgspec.structs.replace(acme, state="disabled"))
+
+
+async def test_an_unreadable_value_of_the_bucket_does_nothing_to_the_file(
+    bus: Bus, admin: Bus, tmp_path: Path
+) -> None:
+    await put_key(admin, key("k1"))
+    world = World(bus, tmp_path, key("k1"))
+    async with world.running():
+        await admin.request("$KV.access.key.k1", b"{", 2)
+        await until(lambda: world.directory.statistics().unreadable == 1)
+        assert world.directory.keys["k1"].state == "active"
+
+
+async def test_a_key_that_names_a_tenant_is_found_in_force_or_not(
+    bus: Bus, admin: Bus, tmp_path: Path
+) -> None:
+    await put_key(admin, key("k1", tenant="acme"))
+    await put_key(admin, key("k2", tenant="twins"))
+    world = World(bus, tmp_path, key("k3", "b", tenant="filed"))
+    async with world.running():
+        found = [world.directory.key_of(one) for one in ("acme", "twins", "filed", "nobody")]
+    assert found == ["k1", "k2", "k3", None]
 
 
 async def test_tenants_come_the_same_way(bus: Bus, admin: Bus, tmp_path: Path) -> None:

@@ -34,6 +34,14 @@ async def delete_stream(nats: NatsServer, name: str = AUDIT) -> None:
         await bus.jetstream(f"STREAM.DELETE.{name}", {})
 
 
+async def fill_trail(nats: NatsServer) -> None:
+    """Leaves no room in AUDIT for another event."""
+    async with nats.bus("setup") as bus:
+        found = await bus.jetstream(f"STREAM.INFO.{AUDIT}", {})
+        full = {**found["config"], "max_bytes": max(1, found["state"]["bytes"])}
+        await bus.jetstream(f"STREAM.UPDATE.{AUDIT}", full)
+
+
 @asynccontextmanager
 async def operator(nats: NatsServer) -> AsyncIterator[Bus]:
     """A connection of the operator, with the streams there."""

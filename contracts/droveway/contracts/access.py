@@ -98,7 +98,8 @@ class Admin(Strict, frozen=True, kw_only=True, omit_defaults=True):
     """Of the whole key; `droveway admin key` prints an entry."""
     role: Role = "viewer"
     """`viewer` sees all but the audit trail; `operator` also reads that, and makes, changes and
-    rotates keys; `admin` also deletes, and changes tenants, budgets, and whose a key is."""
+    rotates keys; `admin` also deletes, and changes tenants, budgets, `nats_user` and whose a key
+    is."""
 
 
 tenant_decoder = msgspec.json.Decoder(Tenant)

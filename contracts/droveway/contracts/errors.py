@@ -126,7 +126,7 @@ _ENTRIES = (
         code="audit_unavailable", status=503, type=_SERVER, retry=True,
         message="The change can't be recorded at the moment, so it was not made",
         cause="The stream AUDIT is full, missing or doesn't answer.",
-        fix="Try again; operators enlarge AUDIT. Keys can be disabled and deleted while it is full.",
+        fix="Try again; operators enlarge AUDIT. A full one lets keys be disabled and deleted.",
     ),
     ErrorCode(
         code="conflicting_credentials", status=400, type=_BAD,

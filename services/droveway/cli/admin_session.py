@@ -1,6 +1,7 @@
 """What the commands of the administration share: the connection, the file's entries, the output."""
 
 import asyncio
+import logging
 import sys
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
@@ -17,6 +18,7 @@ from droveway.cli.data_folder import DataFolder
 from droveway.contracts.access import Budget, Key, Limit, Tenant
 from droveway.contracts.config import Config
 from droveway.contracts.envelope import new_instance
+from droveway.runtime import access_events
 from droveway.runtime.access_checks import KINDS
 from droveway.runtime.access_errors import EntryExists, EntryInvalid, EntryMissing
 from droveway.runtime.access_store import AccessStore, Entry
@@ -56,6 +58,7 @@ def run(data: Path, work: Callable[[Bus], Awaitable[T]]) -> T:
         SettingsError: The server is unknown, can't be reached or refuses the user.
     """
     terminal.quiet()
+    access_events.log.addHandler(_UNRECORDED)
     broker = msgspec.structs.replace(
         settings_for(OPERATOR, data), connect_within_s=CONNECT_WITHIN_S
     )
@@ -65,6 +68,20 @@ def run(data: Path, work: Callable[[Bus], Awaitable[T]]) -> T:
             return await work(bus)
 
     return asyncio.run(connected())
+
+
+class _Unrecorded(logging.Handler):
+    """Tells who typed the command of a revocation that the full trail doesn't have."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields = record.__dict__["fields"]
+        say(
+            f"droveway: {record.getMessage()}: the audit trail is full and has no event of this "
+            f"{fields['action']} of {fields['target']}; set DROVEWAY_SETUP_AUDIT_MAX_BYTES higher"
+        )
+
+
+_UNRECORDED = _Unrecorded()
 
 
 def in_file(data: Path) -> InFile:

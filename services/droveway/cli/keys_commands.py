@@ -177,7 +177,7 @@ def tenants_enable(tenant_id: TenantId, data: Data = DATA) -> None:
 
 @tenants_app.command("delete")
 def tenants_delete(tenant_id: TenantId, data: Data = DATA) -> None:
-    """Removes a tenant with its limits and budgets; its keys stay."""
+    """Removes a tenant that no key names, with its limits and budgets."""
     from droveway.cli.tenants import delete
 
     delete(data, tenant_id)

@@ -21,7 +21,8 @@ from droveway.cli.admin_session import (
 )
 from droveway.contracts.access import Key, KeyState
 from droveway.runtime.access_changes import rotated
-from droveway.runtime.access_store import keys_store, seen
+from droveway.runtime.access_events import seen
+from droveway.runtime.access_store import keys_store
 from droveway.runtime.api_key import KeyFormatError, make_key
 from droveway.runtime.audit_trail import local_author
 from droveway.runtime.bus import Bus

@@ -20,7 +20,9 @@ from droveway.cli.admin_session import (
 )
 from droveway.cli.keys_store import FILE, SHADOWED, STORE
 from droveway.contracts.access import Tenant, TenantState
-from droveway.runtime.access_store import seen, tenants_store
+from droveway.runtime.access_errors import TenantInUse
+from droveway.runtime.access_events import seen
+from droveway.runtime.access_store import keys_store, tenants_store
 from droveway.runtime.audit_trail import local_author
 from droveway.runtime.bus import Bus
 
@@ -101,24 +103,28 @@ def set_state(data: Path, tenant_id: str, state: TenantState) -> None:
 
 
 def delete(data: Path, tenant_id: str) -> None:
-    """Removes a tenant; its keys stay, without the limits and budgets that it had.
+    """Removes a tenant that no key names: its keys would go on without its limits and budgets.
 
     Raises:
+        TenantInUse: A key of the file or the store names it.
         DrovewayError: There is no such tenant, or it can't be removed.
     """
     file, author = in_file(data), local_author()
 
-    async def remove(bus: Bus) -> Tenant:
+    async def remove(bus: Bus) -> None:
         store = tenants_store(bus)
         entry = await present(store, "tenant", tenant_id, file)
+        keys = [*file.keys.values(), *(key.value for key in await keys_store(bus).all())]
+        count = sum(key.tenant == tenant_id for key in keys)
+        if count:
+            raise TenantInUse(
+                f"keys name the tenant {tenant_id!r} ({count}), and would lose its limits; "
+                f"`droveway keys list --tenant {tenant_id}` shows them"
+            )
         await store.delete(entry, author)
-        return entry.value
 
-    was_disabled = run(data, remove).state == "disabled"
-    say(f"{tenant_id} is gone; its keys stay, now without its limits and budgets")
-    if was_disabled:
-        again = f"`droveway keys list --tenant {tenant_id}`"
-        say(f"It was disabled: its keys are accepted again; {again} shows them")
+    run(data, remove)
+    say(f"{tenant_id} is gone")
 
 
 def change(data: Path, tenant_id: str, how: Callable[[Tenant], Tenant], verb: str) -> Tenant:

@@ -66,7 +66,7 @@ async def run(settings: GatewaySettings, stop: asyncio.Event, ready: Ready) -> N
         ledgers = Ledgers(process.telemetry, spool, metrics, process.instance)
         gateway = Gateway(auth, ledgers)
         admins = Admins(settings.failed_logins_per_s, proxies)
-        gateway.admin = AdminDoor(process.bus, directory, admins)
+        gateway.admin = AdminDoor(process.bus, directory, admins, settings.admin_changes_per_s)
         live.on_change(gateway.configure)
         stored = StoredResponses(process.bus, settings.max_stored_bytes)
         gateway.stored = StoredDoor(stored)

@@ -50,6 +50,9 @@ class GatewaySettings(DrainingSettings, frozen=True, kw_only=True):
     failed_logins_per_s: Count = 20
     """Requests with an unknown key per address and second, five seconds' worth at once; then 429
     before any hashing, while keys that bear a known id are still looked at."""
+    admin_changes_per_s: Count = 10
+    """Changes by one admin key through one gateway in a second, five seconds' worth at once; then
+    429 `rate_limit_exceeded`."""
     accepted_key_prefixes: str = ""
     """Beginnings of keys that are looked up at all, with commas: `dw_,sk-`; empty: any."""
     key_min_length: Count = 20

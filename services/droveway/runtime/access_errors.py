@@ -22,6 +22,10 @@ class EntryExists(AccessRefused):
     """There is one already."""
 
 
+class TenantInUse(AccessRefused):
+    """Keys name the tenant, which is to be deleted."""
+
+
 class RevisionChanged(AccessRefused):
     """Somebody else has changed the entry since it was read."""
 

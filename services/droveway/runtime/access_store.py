@@ -3,12 +3,13 @@
     audit event --- stored ---> write for the revision that was read --- refused ---> `failed`
 
 The gateway's HTTP API and the command line both write through here. No change is without its event,
-and of two that change the same revision one is refused.
+but one: where the trail is full a revocation is made all the same, and told in the log. Of two that
+change the same revision one is refused.
 """
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -25,7 +26,8 @@ from droveway.runtime.access_errors import (
     RevisionChanged,
     StoreUnavailable,
 )
-from droveway.runtime.audit_trail import NotRecorded, new_event_id, now, record
+from droveway.runtime.access_events import event_of, revokes, tell_full
+from droveway.runtime.audit_trail import NotRecorded, TrailFull, new_event_id, now, record
 from droveway.runtime.bus import Bus, read_jetstream
 from droveway.runtime.bus.direct_get import DirectGet, Stored, reading
 from droveway.runtime.errors import BusError, JetStreamRefused, NoAnswer
@@ -35,11 +37,13 @@ log = logging.getLogger(__name__)
 TIMEOUT_S = 2.0
 """One question to the broker. An unanswered write isn't repeated: its second refusal would tell
 nothing of the first."""
-MAX_ENTRY_BYTES = 64 * 1024
+MAX_ENTRY_BYTES = 16 * 1024
+"""As JSON; the audit trail has each change with two of them."""
+MAX_READ_BYTES = 64 * 1024
+"""A larger one than may be written is taken all the same, and can be revoked."""
 PAGE_ENTRIES = 1_000
 _PAGE_BYTES = 4 * 1024 * 1024
 _WRONG_LAST_SEQUENCE = 10071
-_HASHES = ("sha256", "previous_sha256")
 
 E = TypeVar("E", Key, Tenant)
 
@@ -104,7 +108,7 @@ class AccessStore(Generic[E]):
         stored = await self._last(entry.id)
         if stored is not None and not stored.operation:
             raise EntryExists(f"there is a {self._noun} {entry.id!r} already")
-        event = self._event("created", entry.id, by, None, entry)
+        event = event_of(self._noun, "created", entry.id, by, None, entry)
         revision = 0 if stored is None else stored.sequence
         try:
             return await self._write(event, revision, msgspec.json.encode(entry))
@@ -120,9 +124,11 @@ class AccessStore(Generic[E]):
             NotRecorded: Nothing was done.
             StoreUnavailable: The bucket doesn't answer.
         """
-        self._check(changed)
-        event = self._event(verb, changed.id, by, present.value, changed)
-        return await self._write(event, present.revision, msgspec.json.encode(changed))
+        revoking = revokes(present.value, changed)
+        self._check(changed, MAX_READ_BYTES if revoking else MAX_ENTRY_BYTES)
+        event = event_of(self._noun, verb, changed.id, by, present.value, changed)
+        value = msgspec.json.encode(changed)
+        return await self._write(event, present.revision, value, revoking=revoking)
 
     async def delete(self, present: Entry[E], by: Author) -> None:
         """Removes an entry.
@@ -132,15 +138,16 @@ class AccessStore(Generic[E]):
             NotRecorded: Nothing was done.
             StoreUnavailable: The bucket doesn't answer.
         """
-        event = self._event("deleted", present.value.id, by, present.value, None)
-        await self._write(event, present.revision, b"")
+        before = present.value
+        event = event_of(self._noun, "deleted", before.id, by, before, None)
+        await self._write(event, present.revision, b"", revoking=revokes(before, None))
 
-    def _check(self, entry: E) -> None:
+    def _check(self, entry: E, most_bytes: int = MAX_ENTRY_BYTES) -> None:
         for finding in self._findings(entry):
             raise EntryInvalid(finding)
         value = msgspec.json.encode(entry)
-        if len(value) > MAX_ENTRY_BYTES:
-            text = f"the entry has {len(value)} bytes; at most {MAX_ENTRY_BYTES} are kept"
+        if len(value) > most_bytes:
+            text = f"the entry has {len(value)} bytes; at most {most_bytes} are kept"
             raise EntryInvalid(text)
         try:  # what was changed in memory was never looked at by the decoder
             self._decoder.decode(value)
@@ -172,8 +179,15 @@ class AccessStore(Generic[E]):
     def _subject(self, entry_id: str) -> str:
         return f"$KV.{ACCESS}.{self._noun}.{entry_id}"
 
-    async def _write(self, event: AuditRecorded, revision: int, value: bytes) -> int:
-        await record(self._bus, event)
+    async def _write(
+        self, event: AuditRecorded, revision: int, value: bytes, *, revoking: bool = False
+    ) -> int:
+        try:
+            await record(self._bus, event)
+        except TrailFull:
+            if not revoking:
+                raise
+            tell_full(event)
         headers = {
             "Nats-Expected-Last-Subject-Sequence": str(revision),
             **({} if value else {"KV-Operation": "DEL"}),
@@ -210,19 +224,6 @@ class AccessStore(Generic[E]):
                 event_id=event.id, outcome=outcome, reason=str(error),
             )  # fmt: skip
 
-    def _event(
-        self, verb: str, entry_id: str, by: Author, before: E | None, after: E | None
-    ) -> AuditRecorded:
-        return AuditRecorded(
-            id=new_event_id(),
-            at=now(),
-            by=by,
-            action=f"{self._noun}.{verb}",
-            target=f"{self._noun}.{entry_id}",
-            before=None if before is None else seen(before),
-            after=None if after is None else seen(after),
-        )
-
 
 def keys_store(bus: Bus) -> AccessStore[Key]:
     """Keys in the bucket."""
@@ -232,12 +233,6 @@ def keys_store(bus: Bus) -> AccessStore[Key]:
 def tenants_store(bus: Bus) -> AccessStore[Tenant]:
     """Tenants in the bucket."""
     return AccessStore(bus, "tenant", Tenant, tenant_findings)
-
-
-def seen(entry: Key | Tenant) -> dict[str, Any]:
-    """An entry as people may see it: without hashes."""
-    plain: dict[str, Any] = msgspec.to_builtins(entry)
-    return {name: value for name, value in plain.items() if name not in _HASHES}
 
 
 async def _pages(reader: DirectGet, pattern: str) -> AsyncIterator[Stored]:

@@ -20,15 +20,21 @@ from droveway.contracts.envelope import MALFORMED, token
 from droveway.contracts.jetstream import AUDIT
 from droveway.runtime.bus import Bus, read_jetstream
 from droveway.runtime.bus.direct_get import DirectGet, Stored, reading
-from droveway.runtime.errors import BusError, DrovewayError
+from droveway.runtime.errors import BusError, DrovewayError, JetStreamRefused
 
 TIMEOUT_S = 2.0
 """One question to the broker."""
 _PAGE_BYTES = 4 * 1024 * 1024
+_FULL = frozenset({10002, 10023, 10047, 10077})
+"""The account, the server or the stream has no room; the last is "maximum bytes exceeded"."""
 
 
 class NotRecorded(DrovewayError):
     """The event isn't known to be stored, so what it tells of must not be done."""
+
+
+class TrailFull(NotRecorded):
+    """There is no room for the event; a revocation is made all the same."""
 
 
 class TrailUnavailable(DrovewayError):
@@ -49,6 +55,7 @@ async def record(bus: Bus, event: AuditRecorded) -> None:
     """Stores an audit event.
 
     Raises:
+        TrailFull: There is no room for it.
         NotRecorded: It isn't known to be stored.
     """
     body, headers = encode_json(event), {"Nats-Msg-Id": event.id}
@@ -56,7 +63,8 @@ async def record(bus: Bus, event: AuditRecorded) -> None:
         subject = audit_subject(event.by.via)
         read_jetstream(await bus.request(subject, body, TIMEOUT_S, headers))
     except BusError as error:
-        raise NotRecorded(
+        full = isinstance(error, JetStreamRefused) and error.number in _FULL
+        raise (TrailFull if full else NotRecorded)(
             f"the audit event can't be stored, so nothing was done: {error}"
         ) from None
 

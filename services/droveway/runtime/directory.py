@@ -5,7 +5,8 @@
     KV access: key.<id>, tenant.<id> -+               +--> on_change: the whole, now and then
 
 What stands in the file wins over the bucket: the operator's file can't be overruled by a key of the
-administration. A value that can't be read changes nothing.
+administration. Of a value that can't be read the entry before stays, unless it may be a revocation:
+what `directory_reading` says.
 At the start keys of the bucket wait until all of it was read: one of them could be a disabled
 tenant's.
 """
@@ -13,20 +14,21 @@ tenant's.
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import msgspec
 
-from droveway.contracts.access import Key, Tenant, key_decoder, tenant_decoder
+from droveway.contracts.access import Key, Tenant
 from droveway.contracts.config import Config
 from droveway.contracts.envelope import MALFORMED
 from droveway.contracts.jetstream import ACCESS
 from droveway.otel.logs import log_event
-from droveway.runtime.access_checks import key_findings, tenant_findings
+from droveway.runtime.access_store import MAX_READ_BYTES
 from droveway.runtime.bus import Bus, KvWatch, KvWatchSettings
 from droveway.runtime.config_file import LiveConfig
 from droveway.runtime.directory_entries import Entries, OnEntry
+from droveway.runtime.directory_reading import may_revoke, read_key, read_tenant
 from droveway.runtime.errors import SettingsError
 
 log = logging.getLogger(__name__)
@@ -39,7 +41,7 @@ WATCH = KvWatchSettings(
     check_every_s=0.5,  # so much a lost nudge may delay a revocation
     load_every_s=900.0,
     max_keys=200_000,
-    max_value_bytes=64 * 1024,
+    max_value_bytes=MAX_READ_BYTES,
     page_messages=1_000,  # each page costs the broker a count of all subjects: 40 ms of 50,000
 )
 
@@ -50,7 +52,7 @@ class DirectoryStatistics(NamedTuple):
     keys: int
     tenants: int
     unreadable: int
-    """Values that weren't understood; the ones before stay in force."""
+    """Values that weren't understood; the ones before stay in force unless they may be revoked."""
     shadowed: int
     """Entries of the bucket that aren't in force: the file, or another key, has the same."""
     age_s: float
@@ -95,6 +97,10 @@ class Directory:
     def has_hash(self, sha256: str) -> bool:
         """Whether a key in force has it."""
         return self._keys.has_hash(sha256)
+
+    def key_of(self, tenant_id: str) -> str | None:
+        """A key of file or bucket that names the tenant, in force or not."""
+        return next((key.id for key in self._keys.known() if key.tenant == tenant_id), None)
 
     def on_key(self, listener: OnEntry[Key]) -> None:
         """Calls `listener` now with each key and later with each that changed; it mustn't raise."""
@@ -168,20 +174,29 @@ class Directory:
         kind, _, entry_id = name.partition(".")
         try:
             if kind == "key":
-                changed = self._keys.take_stored(entry_id, _read_key(entry_id, value))
+                changed = self._keys.take_stored(entry_id, read_key(entry_id, value))
             elif kind == "tenant":
-                changed = self._tenants.take_stored(entry_id, _read_tenant(entry_id, value))
+                changed = self._tenants.take_stored(entry_id, read_tenant(entry_id, value))
             else:
                 raise ValueError("its name is neither key.<id> nor tenant.<id>")
         except (*MALFORMED, ValueError) as error:
             self._unreadable += 1
+            revoked = value is not None and self._revoke(kind, entry_id, value)
             log_event(
                 log, "access_entry_unreadable", level=logging.ERROR,
-                entry=name[:80], reason=str(error)[:200],
+                entry=name[:80], reason=str(error)[:200], disabled=revoked,
             )  # fmt: skip
-            return
+            changed = revoked
         if changed:
             self._dirty.set()
+
+    def _revoke(self, kind: str, entry_id: str, value: bytes) -> bool:
+        """Disables the entry before, where an unreadable value may say so; whether it did."""
+        if kind == "tenant":  # one that isn't known is active, so it is disabled too
+            tenant = self._tenants.stored(entry_id) or Tenant(id=entry_id)
+            return may_revoke(tenant, value) and self._tenants.disable(tenant)
+        key = self._keys.stored(entry_id) if kind == "key" else None
+        return key is not None and may_revoke(key, value) and self._keys.disable(key)
 
     async def _tell_whole(self) -> None:
         await self._complete.wait()
@@ -202,26 +217,3 @@ class Directory:
             keys=(*config.keys, *self._keys.beside(config.keys)),
             tenants=(*config.tenants, *self._tenants.beside(config.tenants)),
         )
-
-
-def _read_key(entry_id: str, value: bytes | None) -> Key | None:
-    if value is None:
-        return None
-    key = key_decoder.decode(value)
-    _check(entry_id, key.id, key_findings(key))
-    return key
-
-
-def _read_tenant(entry_id: str, value: bytes | None) -> Tenant | None:
-    if value is None:
-        return None
-    tenant = tenant_decoder.decode(value)
-    _check(entry_id, tenant.id, tenant_findings(tenant))
-    return tenant
-
-
-def _check(entry_id: str, own_id: str, findings: Iterable[str]) -> None:
-    if own_id != entry_id:
-        raise ValueError(f"it calls itself {own_id[:64]!r}")
-    for finding in findings:
-        raise ValueError(finding)

@@ -1,8 +1,10 @@
 """Entries of two sources as one: the operator's file before the bucket, each hash for one id."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
+
+import msgspec
 
 from droveway.contracts.access import Key, Tenant
 from droveway.otel.logs import log_event
@@ -55,6 +57,23 @@ class Entries(Generic[E]):
         else:
             self._stored[entry_id] = entry
         return self._settle(entry_id)
+
+    def stored(self, entry_id: str) -> E | None:
+        """What the bucket had last under the id, as far as it could be read."""
+        return self._stored.get(entry_id)
+
+    def disable(self, entry: E) -> bool:
+        """The bucket's entry counts as disabled until it can be read; whether it was in force.
+
+        It isn't forgotten: a tenant that isn't there is active, and of two keys with one hash the
+        other would be good.
+        """
+        return self.take_stored(entry.id, msgspec.structs.replace(entry, state="disabled"))
+
+    def known(self) -> Iterator[E]:
+        """Entries of file and bucket, in force or not."""
+        yield from self._file.values()
+        yield from self._stored.values()
 
     def beside(self, entries: Iterable[E]) -> list[E]:
         """The bucket's entries that are in force with these in the file."""

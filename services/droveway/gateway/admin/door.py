@@ -1,5 +1,6 @@
 """Serves `/admin/v1/`: who asks and whether they may, what they say, and how it is answered."""
 
+import time
 from typing import NamedTuple
 
 import msgspec
@@ -11,6 +12,7 @@ from droveway.gateway.admin.asked import Answer, Asked, Handler, read_body, read
 from droveway.gateway.admin.endpoints import ENDPOINTS, ROOT, Endpoint
 from droveway.gateway.admin.keys import Keys
 from droveway.gateway.admin.questions import Questions
+from droveway.gateway.admin.rates import ChangeRates
 from droveway.gateway.admin.tenants import Tenants
 from droveway.gateway.doors.exchange import Exchange
 from droveway.gateway.journal import Journal
@@ -36,8 +38,9 @@ class Found(NamedTuple):
 class AdminDoor:
     """The administration of one gateway; it is `open` once the configuration names an admin."""
 
-    def __init__(self, bus: Bus, directory: Directory, admins: Admins) -> None:
+    def __init__(self, bus: Bus, directory: Directory, admins: Admins, changes_per_s: int) -> None:
         self._admins = admins
+        self._rates = ChangeRates(changes_per_s)
         keys = Keys(keys_store(bus), directory)
         handlers: dict[str, Handler] = {
             **keys.handlers(),
@@ -57,6 +60,7 @@ class AdminDoor:
     def configure(self, config: Config) -> None:
         """Takes the admins of a new configuration."""
         self._admins.configure(config)
+        self._rates.configure(admin.id for admin in config.admins)
 
     def find(self, path: str, method: str) -> Found | None:
         """What serves a path; None: there is nothing."""
@@ -88,6 +92,8 @@ class AdminDoor:
         admin = self._admins.authenticate(exchange.raw_headers, address)
         journal.mark("authenticated")
         check_role(admin, endpoint.role)
+        if endpoint.method != "GET":
+            self._rates.count(admin.id, time.monotonic())
         query = read_query(exchange.query, endpoint.query)
         body = None if endpoint.body is None else await read_body(exchange, endpoint.body)
         by = Author(

@@ -60,6 +60,9 @@ class Entries(Generic[E]):
         """An entry as it is answered."""
         raise NotImplementedError
 
+    def check_unused(self, entry_id: str) -> None:
+        """Refuses to delete what others need; nothing needs a key."""
+
     async def list(self, asked: Asked) -> Answer:
         """A page of entries by id."""
         raise NotImplementedError
@@ -87,8 +90,10 @@ class Entries(Generic[E]):
 
     async def delete(self, asked: Asked) -> Answer:
         """One entry less."""
+        present = await self.present(asked)
+        self.check_unused(asked.entry_id)
         with told():
-            await self.store.delete(await self.present(asked), asked.by)
+            await self.store.delete(present, asked.by)
         return Answer(shapes.Deleted(id=asked.entry_id, object=self.noun))  # type: ignore[arg-type]
 
     async def get_limits(self, asked: Asked) -> Answer:
@@ -161,6 +166,15 @@ class Entries(Generic[E]):
         with told():
             changed = how(present.value)
             return changed, await self.store.change(present, changed, asked.by, verb)
+
+    def check_loaded(self) -> None:
+        """Refuses what must know all entries until the bucket was read.
+
+        Raises:
+            Refusal: 503.
+        """
+        if not self.directory.loaded:
+            raise refuse("service_unavailable", "Keys and tenants are still being read")
 
     def page(self, asked: Asked, entries: Iterable[E]) -> tuple[tuple[Any, ...], bool]:
         """A page of entries as they are answered, and whether there are more.

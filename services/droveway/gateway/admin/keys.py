@@ -9,9 +9,12 @@ from droveway.contracts.access import Key
 from droveway.gateway.admin import shapes
 from droveway.gateway.admin.asked import Answer, Asked, Handler
 from droveway.gateway.admin.entries import Entries, told
-from droveway.gateway.refusal import refuse
+from droveway.gateway.refusal import Refusal, refuse
 from droveway.runtime.access_changes import rotated
 from droveway.runtime.api_key import hash_key, make_key, new_id
+
+_ADMINS_FIELDS = ("budgets", "nats_user")
+"""Money, and who else may speak for a key."""
 
 
 class Keys(Entries[Key]):
@@ -41,6 +44,8 @@ class Keys(Entries[Key]):
     async def create(self, asked: Asked) -> Answer:
         """A new key, and its secret unless the client has it already."""
         new: shapes.NewKey = asked.body
+        if asked.by.role != "admin":
+            self._check_operators(new)
         key_id = new.id or new_id()
         secret = None if new.sha256 else make_key(new.environment, key_id)
         fields = msgspec.structs.asdict(new)
@@ -54,12 +59,29 @@ class Keys(Entries[Key]):
         return Answer(shapes.key_made(key, secret), revision)
 
     async def change(self, asked: Asked) -> Answer:
-        """Some fields; who pays, and how much, only by an admin."""
-        change: shapes.KeyChange = asked.body
-        money = change.tenant is not UNSET or change.budgets is not UNSET
-        if money and asked.by.role != "admin":
-            raise refuse("insufficient_role", "Changing `tenant` or `budgets` needs the role admin")
+        """Some fields; who pays, how much, and as whom of NATS, only by an admin."""
+        for name in ("tenant", *_ADMINS_FIELDS):
+            if getattr(asked.body, name) is not UNSET and asked.by.role != "admin":
+                raise _admins_only(name)
         return await super().change(asked)
+
+    def _check_operators(self, new: shapes.NewKey) -> None:
+        """Refuses a key with which an operator gets round budgets.
+
+        Raises:
+            Refusal: 403; 503: not all tenants are known yet.
+        """
+        for name in _ADMINS_FIELDS:
+            if getattr(new, name):
+                raise _admins_only(name)
+        if new.tenant == "default" or new.tenant in self.directory.tenants:
+            return
+        self.check_loaded()
+        text = (
+            f"There is no tenant {new.tenant}: a key for a tenant without an entry needs the role "
+            "admin; have the tenant made, or leave `tenant` out"
+        )
+        raise refuse("insufficient_role", text, param="tenant")
 
     async def rotate(self, asked: Asked) -> Answer:
         """A new secret."""
@@ -69,3 +91,8 @@ class Keys(Entries[Key]):
             asked, "rotated", lambda before: rotated(before, secret, rotation.overlap_s)
         )
         return Answer(shapes.key_made(key, secret), revision)
+
+
+def _admins_only(field: str) -> Refusal:
+    text = f"Setting `{field}` of a key needs the role admin"
+    return refuse("insufficient_role", text, param=field)

@@ -29,6 +29,21 @@ class Tenants(Entries[Tenant]):
         data, more = self.page(asked, self.directory.tenants.values())
         return Answer(shapes.TenantList(data=data, has_more=more))
 
+    def check_unused(self, entry_id: str) -> None:
+        """Refuses to delete a tenant that keys name: they would go on without its limits.
+
+        Raises:
+            Refusal: 409; 503: not all keys are known yet.
+        """
+        self.check_loaded()
+        key_id = self.directory.key_of(entry_id)
+        if key_id is not None:
+            text = (
+                f"The key {key_id} names this tenant, maybe others do: delete them, or give them "
+                "to another tenant; to stop all of them at once set `state` to disabled"
+            )
+            raise refuse("tenant_in_use", text)
+
     async def create(self, asked: Asked) -> Answer:
         """A new tenant."""
         tenant = Tenant(**msgspec.structs.asdict(asked.body))

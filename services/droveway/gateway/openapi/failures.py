@@ -45,6 +45,7 @@ ADMIN_CHANGES = frozenset(
     {
         "invalid_json", "invalid_request", "unsupported_media_type", "already_exists",
         "read_only_entry", "revision_changed", "revision_required", "audit_unavailable",
+        "rate_limit_exceeded", "tenant_in_use",
     }
 )  # fmt: skip
 """Of its changes besides."""
@@ -53,7 +54,7 @@ ADMIN_ASKS = frozenset({"invalid_request", "limiter_unavailable"})
 MODEL = frozenset({"model_not_found"})
 ELSEWHERE = frozenset({"unknown_url", "answer_too_large", "client_closed_request", "not_found"})
 """Of no operation: of unknown paths, of the bus, of clients that have left, of stored ones."""
-_ADMINS_OWN = (ADMIN_CHANGES | {"insufficient_role"}) - BODY
+_ADMINS_OWN = (ADMIN_CHANGES | {"insufficient_role"}) - BODY - {"rate_limit_exceeded"}
 INFERENCE = frozenset(CATALOGUE) - EDGE - KEYED - ELSEWHERE - _ADMINS_OWN
 """All else may end a request that a provider answers."""
 
