@@ -9,7 +9,7 @@ import pytest
 from droveway.contracts.access import Limit
 from droveway.contracts.admission import Admitted, Denied, admission_subject
 from droveway.contracts.envelope import encode, inbox, new_instance
-from droveway.contracts.limits import Batch
+from droveway.contracts.limits import Alive, Batch, owner_subject
 from droveway.limiter.book import Book
 from droveway.limiter.records import unpack
 from droveway.limiter.remembered import Remembered
@@ -23,6 +23,7 @@ from tests.support.nats import NatsServer, nats  # noqa: F401
 from tests.support.plain_nats import serving_plain
 from tests.support.waiting import until
 
+WITHIN_S = 2.0
 THREE = config(Limit(requests=3))
 MANY = config(Limit(requests=100_000), wide=(Limit(requests=50, window_s=1.0),))
 
@@ -85,6 +86,24 @@ async def test_who_leaves_is_followed_at_once_and_nothing_is_forgotten(
             assert isinstance(await ask(router, number), Admitted)
             assert isinstance(await ask(router, number), Denied)
             assert first.partition.statistics().fenced == 0
+
+
+async def test_who_stood_still_and_believes_to_own_it_keeps_nobody_from_taking_over(
+    nats: NatsServer,  # noqa: F811
+) -> None:
+    number = new_partition()
+    frozen = Alive(owner=new_instance("limiter"), sequence=0)
+    async with nats.bus("router") as router, limiter(nats.bus, number, THREE) as first:
+        assert isinstance(await ask(router, number), Admitted)
+        async with limiter(nats.bus, number, THREE) as second:
+            await following(second, first)
+            assert first.task is not None
+            first.task.cancel()  # without a word, as if it were frozen
+            async with asyncio.timeout(WITHIN_S):
+                while not second.owns:
+                    first.bus.publish(owner_subject(number), encode(frozen))
+                    await asyncio.sleep(0.02)
+            assert isinstance(await ask(router, number), Admitted)
 
 
 async def test_what_an_owner_left_unanswered_is_answered_by_the_next(

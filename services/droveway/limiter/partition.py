@@ -100,7 +100,7 @@ class Partition:
         if self._owner is not None:
             self._owner.on_rival(alive.sequence)
         else:
-            self._standby.on_alive(alive.sequence, leaving=alive.leaving)
+            self._standby.on_alive(alive.owner, alive.sequence, leaving=alive.leaving)
 
     # Its life
 

@@ -90,14 +90,21 @@ class Standby:
             batch = _head_decoder.decode(payload)
         except MALFORMED:
             return
-        if batch.owner != self._instance:
-            if batch.owner == self._last_owner:  # else it may be refused, and its time with it
-                self._clock.heard(batch.at_ms)
+        if batch.owner == self._instance:
+            return
+        if batch.owner == self._last_owner:
+            self._clock.heard(batch.at_ms)
             self._sign_of_life()
-            self._note_behind()
+        self._note_behind()  # of anybody else the log tells whether it was taken
 
-    def on_alive(self, sequence: int, *, leaving: bool) -> None:
-        """Another process owns the partition, or leaves it."""
+    def on_alive(self, owner: str, sequence: int, *, leaving: bool) -> None:
+        """Another process owns the partition, or leaves it.
+
+        One that stood still says so too, until its next append is refused: it doesn't know what
+        stands in the log.
+        """
+        if owner != self._last_owner and sequence < self.sequence:
+            return
         self._sign_of_life()
         self._leaving = leaving
         if leaving:
@@ -221,6 +228,8 @@ class Standby:
                 for op in batch.ops:
                     self.book.apply(op, batch.at_ms)
                 self.sequence, self.at_ms = sequence, max(self.at_ms, batch.at_ms)
+                if self.loaded and batch.owner not in (self._last_owner, self._instance):
+                    self._sign_of_life()  # it has just begun
                 self._last_owner = batch.owner
         if self._behind_since_s == since_s:
             self._behind_since_s = None
