@@ -14,7 +14,7 @@ def use(processor_s: float) -> None:
 
 async def test_waiting_counts() -> None:
     with Pace() as pace:
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.3)
         assert pace.elapsed_s >= 0.05
     ended_s = pace.elapsed_s
     await asyncio.sleep(0.05)
@@ -24,14 +24,14 @@ async def test_waiting_counts() -> None:
 async def test_what_the_process_does_itself_counts() -> None:
     with Pace() as pace:
         use(0.1)
-    assert pace.elapsed_s >= 0.1
+    assert pace.elapsed_s >= 0.08
 
 
 async def test_what_others_take_does_not_count() -> None:
     with Pace() as pace:
         time.sleep(0.2)  # noqa: ASYNC251 - as if others were run
     assert pace.elapsed_s < 0.1
-    assert pace.longest_lost_s >= 0.19
+    assert pace.longest_lost_s >= 0.15
 
 
 async def test_after_a_standstill_the_time_is_taken_anew() -> None:
