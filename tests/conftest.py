@@ -1,0 +1,12 @@
+"""For all tests, those in the SDKs' own environments too, where some packages aren't there."""
+
+import importlib.util
+
+if importlib.util.find_spec("hypothesis") is not None:
+    from hypothesis import HealthCheck, settings
+
+    # How long an example takes on a busy machine says nothing about what it shows.
+    settings.register_profile(
+        "droveway", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("droveway")
