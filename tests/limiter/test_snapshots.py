@@ -53,10 +53,17 @@ async def test_a_writer_that_was_overtaken_leaves_nothing_behind(nats: NatsServe
     class Slow(Snapshots):
         """Another one writes after it has looked and before it says so."""
 
-        async def _put(self, key: str, value: bytes, headers: dict[str, str] | None = None) -> None:
+        async def _put(
+            self,
+            key: str,
+            value: bytes,
+            *,
+            expected: int | None = None,
+            headers: dict[str, str] | None = None,
+        ) -> None:
             if key == "head":
                 assert await Snapshots(bus, partition, 5).write(SMALL)
-            await super()._put(key, value, headers)
+            await super()._put(key, value, expected=expected, headers=headers)
 
     partition = new_partition()
     async with nats.bus("limiter") as bus:

@@ -17,11 +17,10 @@ from droveway.contracts.envelope import encode
 from droveway.contracts.jetstream import IDEMPOTENCY
 from droveway.gateway.auth import RawHeaders
 from droveway.gateway.refusal import refuse
-from droveway.runtime.bus import Bus, read_jetstream
-from droveway.runtime.errors import BusError, JetStreamRefused
+from droveway.runtime.bus import Bus, store
+from droveway.runtime.errors import BusError, JetStreamRefused, WrongLastSequence
 
 MAX_TOKEN_BYTES = 255
-_WRONG_LAST_SEQUENCE = 10071
 _NO_MESSAGE = 10037
 _BUCKET_S = 2.0
 
@@ -103,9 +102,8 @@ class Idempotency:
         for _ in range(2):
             try:
                 return await self._put(subject, row, last)
-            except JetStreamRefused as error:
-                if error.number != _WRONG_LAST_SEQUENCE:
-                    raise
+            except WrongLastSequence:
+                pass  # somebody has the key: see who
             known, last = await self._get(subject)
             if known is None:
                 continue
@@ -129,10 +127,7 @@ class Idempotency:
             return  # the lease ends it
 
     async def _put(self, subject: str, row: Row, last: int) -> int:
-        headers = {"Nats-Expected-Last-Subject-Sequence": str(last)}
-        data = await self._bus.request(subject, encode(row), _BUCKET_S, headers)
-        sequence: int = read_jetstream(data)["seq"]
-        return sequence
+        return await store(self._bus, subject, encode(row), _BUCKET_S, expected=last)
 
     async def _get(self, subject: str) -> tuple[Row | None, int]:
         try:

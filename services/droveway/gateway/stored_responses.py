@@ -20,7 +20,7 @@ from droveway.contracts.envelope import MALFORMED
 from droveway.contracts.jetstream import RESPONSES
 from droveway.gateway.refusal import refuse
 from droveway.otel.logs import log_event
-from droveway.runtime.bus import Bus, read_jetstream
+from droveway.runtime.bus import Bus, store
 from droveway.runtime.errors import BusError, JetStreamRefused
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class StoredResponses:
             return TOO_LARGE.format(limit=self._limit_bytes)
         try:
             subject = _subject(owner, response_id)
-            read_jetstream(await self._bus.request(subject, value, _BUCKET_S))
+            await store(self._bus, subject, value, _BUCKET_S)
         except BusError as error:
             self._failed += 1
             log_event(log, "response_not_stored", level=logging.WARNING, error=str(error))

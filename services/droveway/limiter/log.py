@@ -19,13 +19,18 @@ from droveway.contracts.jetstream import LIMITS
 from droveway.contracts.limits import Batch
 from droveway.limiter.settings import LimiterSettings
 from droveway.otel.logs import log_event
-from droveway.runtime.bus import Bus, read_jetstream
+from droveway.runtime.bus import Bus, store
 from droveway.runtime.bus.direct_get import DirectGet, Page, Stored
-from droveway.runtime.errors import BusError, Disconnected, DrovewayError, JetStreamRefused
+from droveway.runtime.errors import (
+    BusError,
+    Disconnected,
+    DrovewayError,
+    JetStreamRefused,
+    WrongLastSequence,
+)
 
 log = logging.getLogger(__name__)
 
-_WRONG_LAST_SEQUENCE = frozenset({10071, 10164})
 _AGAIN_S = 0.02
 """Wait before an append that was refused for another reason is sent again."""
 _LOOKS = 20
@@ -91,14 +96,10 @@ class Log:
             Fenced: Something else stands there.
             Disconnected: The connection is lost; whether it stands there isn't known.
         """
-        headers = {
-            "Nats-Expected-Last-Subject-Sequence": str(expected),
-            "Nats-Msg-Id": f"{owner}-{number}",
-        }
         began_s = time.monotonic()
         while True:
             sent_s = time.monotonic()
-            sequence = await self._send(reader, owner, number, payload, expected, headers)
+            sequence = await self._send(reader, owner, number, payload, expected)
             if sequence:
                 self._appends += 1
                 self._commit_s += time.monotonic() - began_s
@@ -138,18 +139,17 @@ class Log:
         number: int,
         payload: bytes,
         expected: int,
-        headers: dict[str, str],
     ) -> int:
         """One attempt; the sequence at which the batch stands, or 0: not known yet."""
         within_s = self._settings.ack_within_ms / 1000
+        headers = {"Nats-Msg-Id": f"{owner}-{number}"}
         try:
-            answer = read_jetstream(
-                await self._bus.request(self.subject, payload, within_s, headers)
+            return await store(
+                self._bus, self.subject, payload, within_s, expected=expected, headers=headers
             )
-            return int(answer["seq"])
+        except WrongLastSequence:
+            return await self._look(reader, owner, number, expected)
         except JetStreamRefused as error:
-            if error.number in _WRONG_LAST_SEQUENCE:
-                return await self._look(reader, owner, number, expected)
             log_event(log, "limits_append_refused", level=logging.ERROR, reason=str(error))
             await asyncio.sleep(_AGAIN_S)
         except Disconnected:

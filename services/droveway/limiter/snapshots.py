@@ -16,7 +16,7 @@ import msgspec
 from droveway.contracts.envelope import MALFORMED, encode
 from droveway.contracts.jetstream import SNAPSHOTS
 from droveway.otel.logs import log_event
-from droveway.runtime.bus import Bus, read_jetstream
+from droveway.runtime.bus import Bus, store
 from droveway.runtime.bus.direct_get import DirectGet, Stored, reading
 from droveway.runtime.errors import BusError, JetStreamRefused
 
@@ -137,9 +137,7 @@ class Snapshots:
         try:
             for key, piece in zip(_keys(head), pieces, strict=True):
                 await self._put(key, piece)
-            await self._put(
-                "head", encode(head), {"Nats-Expected-Last-Subject-Sequence": str(revision)}
-            )
+            await self._put("head", encode(head), expected=revision)
         except JetStreamRefused:
             await self._delete(_keys(head))
             raise
@@ -151,23 +149,23 @@ class Snapshots:
 
     async def _values(self, reader: DirectGet) -> dict[str, Stored]:
         """All that the partition has in the bucket."""
-        found: dict[str, Stored] = {}
-        first, complete = 1, False
-        while not complete:
-            page = await reader.page(f"{self._base}>", first, _PAGE_MESSAGES, _PAGE_BYTES)
-            for message in page.messages:
-                found[message.subject.removeprefix(self._base)] = message
-                first = message.sequence + 1
-            complete = page.complete or not page.messages
-        return found
+        pages = reader.messages(f"{self._base}>", _PAGE_MESSAGES, _PAGE_BYTES)
+        return {message.subject.removeprefix(self._base): message async for message in pages}
 
     async def _delete(self, keys: Iterable[str]) -> None:
         for key in keys:
-            await self._put(key, b"", {"KV-Operation": "DEL", "Nats-TTL": _MARKER_TTL})
+            await self._put(key, b"", headers={"KV-Operation": "DEL", "Nats-TTL": _MARKER_TTL})
 
-    async def _put(self, key: str, value: bytes, headers: dict[str, str] | None = None) -> None:
-        answer = await self._bus.request(self._base + key, value, self._within_s, headers)
-        read_jetstream(answer)
+    async def _put(
+        self,
+        key: str,
+        value: bytes,
+        *,
+        expected: int | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        subject, within_s = self._base + key, self._within_s
+        await store(self._bus, subject, value, within_s, expected=expected, headers=headers)
 
 
 def _head(stored: Stored | None) -> tuple[Head | None, int]:

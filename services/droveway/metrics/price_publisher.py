@@ -10,7 +10,7 @@ from droveway.contracts.prices import ProviderPrices, prices_decoder
 from droveway.metrics.price_book import PriceBook
 from droveway.otel.logs import log_event
 from droveway.runtime.backoff import full_jitter_s
-from droveway.runtime.bus import Bus, read_jetstream
+from droveway.runtime.bus import Bus, store
 from droveway.runtime.bus.direct_get import DirectGet, reading
 from droveway.runtime.errors import BusError
 
@@ -77,7 +77,7 @@ class PricePublisher:
         payload = await asyncio.to_thread(self._value, provider, stored and stored.payload)
         if stored is not None and stored.payload == payload and not stored.operation:
             return
-        read_jetstream(await self._bus.request(subject, payload, _ANSWER_LIMIT_S))
+        await store(self._bus, subject, payload, _ANSWER_LIMIT_S)
         self._stored += 1
         log_event(log, "prices_published", provider=provider, bytes=len(payload))
 

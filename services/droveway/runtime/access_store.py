@@ -8,7 +8,7 @@ change the same revision one is refused.
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -28,9 +28,9 @@ from droveway.runtime.access_errors import (
 )
 from droveway.runtime.access_events import event_of, revokes, tell_full
 from droveway.runtime.audit_trail import NotRecorded, TrailFull, new_event_id, now, record
-from droveway.runtime.bus import Bus, read_jetstream
-from droveway.runtime.bus.direct_get import DirectGet, Stored, reading
-from droveway.runtime.errors import BusError, JetStreamRefused, NoAnswer
+from droveway.runtime.bus import Bus, store
+from droveway.runtime.bus.direct_get import Stored, reading
+from droveway.runtime.errors import BusError, NoAnswer, WrongLastSequence
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,6 @@ MAX_READ_BYTES = 64 * 1024
 """A larger one than may be written is taken all the same, and can be revoked."""
 PAGE_ENTRIES = 1_000
 _PAGE_BYTES = 4 * 1024 * 1024
-_WRONG_LAST_SEQUENCE = 10071
 
 E = TypeVar("E", Key, Tenant)
 
@@ -87,7 +86,8 @@ class AccessStore(Generic[E]):
         found: list[Entry[E]] = []
         try:
             async with reading(self._bus, f"KV_{ACCESS}", TIMEOUT_S) as reader:
-                async for stored in _pages(reader, f"$KV.{ACCESS}.{self._noun}.*"):
+                pattern = self._subject("*")
+                async for stored in reader.messages(pattern, PAGE_ENTRIES, _PAGE_BYTES):
                     value = None if stored.operation else self._readable(stored)
                     if value is not None:
                         found.append(Entry(value, stored.sequence))
@@ -188,19 +188,15 @@ class AccessStore(Generic[E]):
             if not revoking:
                 raise
             tell_full(event)
-        headers = {
-            "Nats-Expected-Last-Subject-Sequence": str(revision),
-            **({} if value else {"KV-Operation": "DEL"}),
-        }
+        headers = None if value else {"KV-Operation": "DEL"}
         subject = f"$KV.{ACCESS}.{event.target}"
         try:
-            answer = await self._bus.request(subject, value, TIMEOUT_S, headers)
-            return int(read_jetstream(answer)["seq"])
-        except JetStreamRefused as error:
+            return await store(
+                self._bus, subject, value, TIMEOUT_S, expected=revision, headers=headers
+            )
+        except WrongLastSequence as error:
             await self._tell(event, "failed", str(error))
-            if error.number == _WRONG_LAST_SEQUENCE:
-                raise RevisionChanged(f"{event.target} has changed since it was read") from None
-            raise StoreUnavailable(f"{event.target} wasn't changed: {error}") from None
+            raise RevisionChanged(f"{event.target} has changed since it was read") from None
         except NoAnswer as error:
             await self._tell(event, "unknown", str(error))
             raise StoreUnavailable(
@@ -233,13 +229,3 @@ def keys_store(bus: Bus) -> AccessStore[Key]:
 def tenants_store(bus: Bus) -> AccessStore[Tenant]:
     """Tenants in the bucket."""
     return AccessStore(bus, "tenant", Tenant, tenant_findings)
-
-
-async def _pages(reader: DirectGet, pattern: str) -> AsyncIterator[Stored]:
-    first, complete = 1, False
-    while not complete:
-        page = await reader.page(pattern, first, PAGE_ENTRIES, _PAGE_BYTES)
-        for stored in page.messages:
-            first = stored.sequence + 1
-            yield stored
-        complete = page.complete or not page.messages

@@ -18,7 +18,7 @@ from droveway.contracts.audit import (
 )
 from droveway.contracts.envelope import MALFORMED, token
 from droveway.contracts.jetstream import AUDIT
-from droveway.runtime.bus import Bus, read_jetstream
+from droveway.runtime.bus import Bus, store
 from droveway.runtime.bus.direct_get import DirectGet, Stored, reading
 from droveway.runtime.errors import BusError, DrovewayError, JetStreamRefused
 
@@ -61,7 +61,7 @@ async def record(bus: Bus, event: AuditRecorded) -> None:
     body, headers = encode_json(event), {"Nats-Msg-Id": event.id}
     try:
         subject = audit_subject(event.by.via)
-        read_jetstream(await bus.request(subject, body, TIMEOUT_S, headers))
+        await store(bus, subject, body, TIMEOUT_S, headers=headers)
     except BusError as error:
         full = isinstance(error, JetStreamRefused) and error.number in _FULL
         raise (TrailFull if full else NotRecorded)(

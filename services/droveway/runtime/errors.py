@@ -8,6 +8,7 @@ DrovewayError
 │   ├── NoAnswer         sent, and no answer in time
 │   ├── Overflow         the bound on unsent bytes is reached; nothing was sent
 │   └── JetStreamRefused JetStream's own refusal, with its number
+│       └── WrongLastSequence  another message came first
 └── RelayCut             the other end of a relay is gone or has given up
 """
 
@@ -50,6 +51,10 @@ class JetStreamRefused(BusError):
     def __init__(self, description: str, number: int) -> None:
         super().__init__(f"{description} ({number})")
         self.number = number
+
+
+class WrongLastSequence(JetStreamRefused):
+    """The message that was expected to be the last one isn't: nothing was written."""
 
 
 class RelayCut(DrovewayError):

@@ -11,6 +11,7 @@ from droveway.runtime.bus.jetstream import read_jetstream
 from droveway.runtime.bus.kv_watch import KvStatistics, KvWatch, KvWatchSettings
 from droveway.runtime.bus.receivers import OnDelivery, OnMessage, OnRaw
 from droveway.runtime.bus.settings import BusSettings, BusStatistics
+from droveway.runtime.bus.storing import store
 
 __all__ = [
     "Bus",
@@ -27,4 +28,5 @@ __all__ = [
     "Subscription",
     "connect",
     "read_jetstream",
+    "store",
 ]

@@ -68,6 +68,20 @@ class DirectGet:
             {"next_by_subj": pattern, "seq": first, "batch": batch, "max_bytes": max_bytes}
         )
 
+    async def messages(self, pattern: str, batch: int, max_bytes: int) -> AsyncIterator[Stored]:
+        """All that match, in the order of their sequences, in pages of that size.
+
+        Raises:
+            BusError: As `page`.
+        """
+        first, complete = 1, False
+        while not complete:
+            page = await self.page(pattern, first, batch, max_bytes)
+            for message in page.messages:
+                first = message.sequence + 1
+                yield message
+            complete = page.complete or not page.messages
+
     async def last(self, pattern: str) -> Stored | None:
         """The last message that matches.
 

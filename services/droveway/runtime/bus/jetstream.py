@@ -4,8 +4,9 @@ from typing import Any
 
 import msgspec
 
-from droveway.runtime.errors import JetStreamRefused
+from droveway.runtime.errors import JetStreamRefused, WrongLastSequence
 
+_WRONG_LAST_SEQUENCE = frozenset({10071, 10164})
 _STATUS = slice(len(b"NATS/1.0 "), len(b"NATS/1.0 503"))
 
 
@@ -13,11 +14,15 @@ def read_jetstream(data: bytes) -> Any:
     """A JetStream API answer or publish acknowledgement.
 
     Raises:
-        JetStreamRefused: It is an error.
+        WrongLastSequence: The expected last sequence isn't the last one.
+        JetStreamRefused: It is another error.
     """
     answer = msgspec.json.decode(data)
     if error := answer.get("error"):
-        raise JetStreamRefused(error.get("description", "refused"), error.get("err_code", 0))
+        description, number = error.get("description", "refused"), error.get("err_code", 0)
+        if number in _WRONG_LAST_SEQUENCE:
+            raise WrongLastSequence(description, number)
+        raise JetStreamRefused(description, number)
     return answer
 
 
