@@ -216,7 +216,8 @@ FULL: tuple[msgspec.Struct, ...] = (
     relay.Cancel(RELAY, "not_ours", 2),
     relay.Heartbeat(CALLER, (relay.Sending(RELAY, 3, True),), (ATTEMPT,)),
     _change(
-        _ATTEMPT_ROW, served_model="gpt-5-2026", code="stream_stalled", status=200,
+        _ATTEMPT_ROW, witness=ROUTER, asked_model="fast", served_model="gpt-5-2026",
+        code="stream_stalled", status=200,
         finish_reason="stop", committed=True, request_sent=True, usage=USAGE, cost_nano_usd=1_234,
         received_ns=NS, admitted_ns=NS + 1, routed_ns=NS + 2,
         times=usage.AttemptTimes(

@@ -18,6 +18,7 @@ NatsUser = Annotated[str, msgspec.Meta(pattern=r"^(U[A-Z2-7]{55})?$(?!\n)")]
 Address = Annotated[str, msgspec.Meta(min_length=2, max_length=64)]
 WindowSeconds = Annotated[float, msgspec.Meta(ge=0.1, le=31 * 86_400)]
 Usd = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+CnyPerUsd = Annotated[float, msgspec.Meta(gt=0, le=1_000)]
 Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 Period = Literal["hour", "day", "month", "total"]
 KeyState = Literal["active", "not_activated", "disabled"]
@@ -64,6 +65,8 @@ class Tenant(Strict, frozen=True, kw_only=True, omit_defaults=True):
     state: TenantState = "active"
     limits: tuple[Limit, ...] = ()
     budgets: tuple[Budget, ...] = ()
+    usd_cny: CnyPerUsd | None = None
+    """Yuan that this account is shown for a dollar; left out: the configuration's."""
 
 
 class Key(Strict, frozen=True, kw_only=True, omit_defaults=True):

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from droveway.contracts.access import Admin, Count, Key, Limit, Name, Strict, Tenant
+from droveway.contracts.access import Admin, CnyPerUsd, Count, Key, Limit, Name, Strict, Tenant
 from droveway.contracts.envelope import Id
 
 Positive = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
@@ -233,3 +233,5 @@ class Config(Strict, frozen=True, kw_only=True):
     as older dashboards count it."""
     default_price: Price = Price(input=8.0, output=8.0)
     """Of a model that no price is known for."""
+    usd_cny: CnyPerUsd = 7.3
+    """Yuan for a dollar, wherever costs are shown in both."""

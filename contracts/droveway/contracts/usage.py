@@ -1,15 +1,18 @@
 """(5) Caller and door to the ledger: what happened, exactly once per attempt and request.
 
 Rows go to the JetStream stream USAGE on `usage.<tenant>`, off the client's path. The attempt id and
-the request id are the primary keys. Phase times are microseconds from the row's `began_ns`, absent
-when the phase wasn't reached; they are there whether the request was sampled for tracing or not.
+the request id are the primary keys. An attempt whose caller died before it could tell has a row by
+a witness, `estimated`; the caller's own, should it come after all, takes its place.
+
+Phase times are microseconds from the row's `began_ns`, absent when the phase wasn't reached; they
+are there whether the request was sampled for tracing or not.
 """
 
 from typing import Annotated
 
 import msgspec
 
-from droveway.contracts.envelope import AttemptId, Id, NanoUsd, Text, UnixNs
+from droveway.contracts.envelope import AttemptId, Id, NanoUsd, NoId, Text, UnixNs
 from droveway.contracts.envelope import subject as _subject
 from droveway.contracts.relay import Usage
 
@@ -45,11 +48,17 @@ class AttemptRecorded(
     tenant: Id
     key_id: Id
     caller: Id
-    router: Id
+    witness: NoId = ""
+    """Who tells it instead of its caller, which died: a router, or metrics; empty: its caller."""
+    router: NoId
+    """Empty: its witness doesn't know."""
     provider: Id
-    credential: Id
+    credential: NoId
+    """Empty: its witness doesn't know."""
     model: Text
     """The name asked of the provider."""
+    asked_model: Text = ""
+    """The name that the client asked for."""
     served_model: Text = ""
     """The name that the provider reported."""
     stream: bool

@@ -115,6 +115,7 @@ class AttemptRecord:
             provider=call.target.provider,
             credential=call.target.credential,
             model=call.target.model,
+            asked_model=call.model,
             served_model=self.facts.model[:256],
             stream=call.stream,
             outcome=self.outcome,
