@@ -143,7 +143,7 @@ async def test_a_reply_subject_of_somebody_else_is_answered_by_nobody(nats: Nats
     """With allow_responses a caller could make a responder publish anywhere."""
     async with connect(nats, "router") as router, connect(nats, "gateway") as gateway:
         asked = asyncio.Event()
-        forged = f"{PREFIX}.usage.default"
+        forged = f"{PREFIX}.limits.0"
 
         def answer(_subject: bytes, reply: bytes, _data: bytes, _headers: bytes | None) -> None:
             router.client.publish_now(reply.decode(), b"answer")

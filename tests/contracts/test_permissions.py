@@ -168,7 +168,7 @@ FORBIDDEN = {
     "the router appends to the limits' log": ("router", limits_subject(0)),
     "the limiter dispatches": ("limiter", dispatch_subject("default")),
     "the router benches a credential": ("router", health_subject("default")),
-    "the router writes rows": ("router", usage_subject("acme")),
+    "the limiter writes rows": ("limiter", usage_subject("acme")),
     "the door dispatches": ("gateway", dispatch_subject("default")),
     "the door decides": ("gateway", reply("router")),
     "the caller asks a router": ("caller", inference_subject(INTERACTIVE)),

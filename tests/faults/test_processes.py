@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.support.accounts import disagreements, stored_rows
 from tests.support.flows import (
     CHAT,
     Got,
@@ -15,6 +16,7 @@ from tests.support.flows import (
     nothing_open,
     numbered,
     only_first,
+    rows_of,
 )
 from tests.support.nats import NatsServer
 from tests.support.pace import Pace
@@ -65,6 +67,13 @@ async def test_a_caller_that_dies_before_the_first_token_is_replaced(
         assert got.headers["x-droveway-attempts"] == "2"
         assert len(entries(stack)) == 2
         assert pace.elapsed_s < ERROR_WITHIN_S + 0.5
+        lost, answered = (await rows_of(own_nats, got.headers["x-request-id"])).attempts
+        assert lost.witness == lost.router != ""
+        assert (lost.outcome, lost.code) == ("failed", "provider_no_response")
+        assert lost.usage.estimated
+        assert lost.usage.input_tokens > 0
+        assert (answered.witness, answered.outcome) == ("", "completed")
+        assert [*disagreements(await stored_rows(own_nats), entries(stack))] == []
 
 
 async def test_a_caller_that_dies_in_mid_stream_is_told_and_the_others_go_on(

@@ -17,12 +17,14 @@ from typing import Any
 import httpx
 import msgspec
 
+from droveway.contracts.usage import Row
 from droveway.runtime.api_key import make_key
 from droveway.simulator.book import Entry, Totals
 from tests.prove.claim import Run
 from tests.prove.member import Member, free_port
 from tests.prove.wiring import PROVIDER_KEY, configuration, environment
 from tests.prove.wiring import Shape as Shape
+from tests.support.accounts import disagreements, stored_rows
 from tests.support.checker import Evidence, Health, no_secret_told
 from tests.support.history import History
 from tests.support.nats import NatsServer, serving
@@ -31,7 +33,18 @@ from tests.support.observations import Watched
 PROMPT = "prompt-canary-52e1: hello"
 READY_WITHIN_S = 20.0
 REST_WITHIN_S = 10.0
+ROWS_WITHIN_S = 15.0
+"""A row whose caller died is told by a witness after `MISSING_ROW_S`."""
+LEASE_OVER_S = 15.0
+"""What a dead caller had reserved falls back after ten."""
 _POLL_S = 0.02
+_WORK = (
+    "droveway_limiter_reserved",
+    "droveway_router_in_flight",
+    "droveway_caller_in_flight",
+    "droveway_leases_open",
+)
+"""Gauges that are 0 when all work has ended."""
 
 ORDER = ("simulator", "metrics", "limiter", "caller", "router", "gateway")
 
@@ -130,12 +143,42 @@ class Plant:
         return await self.watched().health()
 
     async def judge(self, history: History, *more: str) -> list[str]:
-        """Waits until nothing is open at the providers, then checks I1 to I3 and I8."""
+        """Waits until nothing is open at the providers, then checks I1 to I5 and I8."""
         if await self.until_idle() is None:
             still = [one.open_requests for one in await self.totals()]
             self.run.blame(f"requests still open at the providers: {still}")
-        evidence = Evidence(history, books=await self.totals(), health=await self.health())
-        return self.run.judge(evidence, "I8", *more)
+        health = await self.health()
+        entries = await self.entries()
+        evidence = Evidence(
+            history,
+            books=await self.totals(),
+            entries=entries,
+            rows=await self._settled_rows(entries),
+            leftovers=await self._leftovers(),
+            health=health,
+        )
+        return self.run.judge(evidence, "I4", "I5", "I8", *more)
+
+    async def _settled_rows(self, entries: list[Entry]) -> list[Row]:
+        """The rows of USAGE once they agree with the books, or what they are after a while."""
+        until_s = asyncio.get_running_loop().time() + ROWS_WITHIN_S
+        while True:
+            rows = await stored_rows(self.nats)
+            late = asyncio.get_running_loop().time() > until_s
+            if late or not any(disagreements(rows, entries)):
+                return rows
+            await asyncio.sleep(0.5)
+
+    async def _leftovers(self) -> dict[str, float]:
+        """What is still reserved or in flight, once it is nothing or after a while."""
+        watched = self.watched("limiter", "router", "caller")
+        until_s = asyncio.get_running_loop().time() + LEASE_OVER_S
+        while True:
+            sizes = (await watched.snapshot()).sizes
+            left = {name: sizes[name] for name in sizes if name.startswith(_WORK)}
+            if not any(left.values()) or asyncio.get_running_loop().time() > until_s:
+                return left
+            await asyncio.sleep(0.2)
 
     async def _books(self) -> list[tuple[Totals, list[Entry]]]:
         found = []

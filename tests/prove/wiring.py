@@ -89,5 +89,7 @@ def environment(
         "DROVEWAY_GATEWAY_MAX_CONNECTIONS_PER_ADDRESS": "0",
         "DROVEWAY_LOG_FORMAT": "json",
         "DROVEWAY_DRAIN_S": "5",
+        "DROVEWAY_METRICS_MISSING_ROW_S": "2",
+        "DROVEWAY_METRICS_DATABASE": f"sqlite:///{config.with_name(f'ledger-{port}.db')}",
         **shape.environment,
     }

@@ -15,8 +15,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
-from droveway.simulator.book import Totals
+from droveway.contracts.usage import Row
+from droveway.simulator.book import Entry, Totals
 from droveway.simulator.book import fingerprint as name_secret
+from tests.support.accounts import disagreements
 from tests.support.history import History, Request
 
 MANY = 20
@@ -53,6 +55,12 @@ class Evidence:
     history: History
     books: Sequence[Totals] = ()
     """Of all simulators, once nothing is running."""
+    entries: Sequence[Entry] = ()
+    """Of all those books."""
+    rows: Sequence[Row] = ()
+    """All of the stream USAGE."""
+    leftovers: Mapping[str, float] | None = None
+    """Gauges of work and reservations, once nothing is running."""
     before: Snapshot | None = None
     after: Snapshot | None = None
     allowed: Growth = field(default_factory=lambda: USUAL)
@@ -109,6 +117,22 @@ def success_is_complete(evidence: Evidence) -> Iterator[str]:
         yield f"{len(done)} requests succeeded, providers answered {answered}"
 
 
+def accounts_agree(evidence: Evidence) -> Iterator[str]:
+    """I4: each attempt that a provider saw has one row, with the tokens that it told."""
+    if not evidence.rows:
+        raise ValueError("I4 needs the rows of USAGE")
+    yield from disagreements(evidence.rows, evidence.entries)
+
+
+def nothing_left(evidence: Evidence) -> Iterator[str]:
+    """I5: nothing is reserved, leased or in flight any more."""
+    if evidence.leftovers is None:
+        raise ValueError("I5 needs the gauges of what is left")
+    for name, value in evidence.leftovers.items():
+        if value:
+            yield f"{name} is still {value:g}"
+
+
 def nothing_grew(evidence: Evidence) -> Iterator[str]:
     """I6: no more tasks, descriptors, memory or waiting work than before; nothing open upstream."""
     if evidence.before is None or evidence.after is None:
@@ -148,6 +172,8 @@ CHECKS: Mapping[str, Check] = {
     "I1": one_outcome,
     "I2": tokens_in_order,
     "I3": success_is_complete,
+    "I4": accounts_agree,
+    "I5": nothing_left,
     "I6": nothing_grew,
     "I7": no_secret_told,
     "I8": all_ready,

@@ -94,7 +94,7 @@ USERS: tuple[User, ...] = (
     User(
         name="router",
         publish=(
-            *_v1("admission.*", "settlement.*", "dispatch.*", "control.caller.*"),
+            *_v1("admission.*", "settlement.*", "dispatch.*", "control.caller.*", "usage.*"),
             *_inboxes("router", "gateway", "operator"),
         ),
         subscribe=(

@@ -18,11 +18,10 @@ from droveway.runtime.consumer import on_message
 from droveway.runtime.errors import SettingsError
 from droveway.runtime.heard_health import HeardHealth
 from droveway.runtime.service import Process, Ready, running
-from droveway.runtime.spool import Spool
+from droveway.runtime.spool import SPOOL_DRAIN_S, Spool
 
 log = logging.getLogger(__name__)
 
-SPOOL_DRAIN_S = 5.0
 RETIRE_EVERY_S = 5.0
 """How often to look whether a replaced provider's last call has ended."""
 

@@ -49,6 +49,7 @@ class Journal:
         self.failure: Failure | None = None
         self.origin: Origin | None = None
         self.usage = Usage()
+        self.input_estimate_tokens = 0
         self.attempts = 0
         self.accepted = False
         self.standing: Standing | None = None
@@ -140,7 +141,7 @@ class Journal:
             provider=origin.provider if origin else "",
             served_model=origin.model[:256] if origin else "",
             attempt_id=origin.attempt_id if origin else b"",
-            usage=self.usage,
+            usage=self._used(),
             answer_bytes=self.answer_bytes,
             events=self.events,
             began_ns=self._ledgers.telemetry.clock.at_ns(self._began_s),
@@ -154,6 +155,13 @@ class Journal:
                 ended_us=int((ended_s - self._began_s) * 1e6),
             ),
         )
+
+    def _used(self) -> Usage:
+        """As its caller told; of an answer that was cut before that, what the client saw of it."""
+        cut = self.outcome in ("interrupted", "cancelled") and self.origin is not None
+        if not cut or self.usage != Usage():
+            return self.usage
+        return Usage(self.input_estimate_tokens, self.events if self.stream else 0, estimated=True)
 
     def _record_spans(self, ended_s: float) -> None:
         telemetry = self._ledgers.telemetry

@@ -32,11 +32,10 @@ from droveway.runtime.directory import Directory
 from droveway.runtime.errors import SettingsError
 from droveway.runtime.relay import RelayHub
 from droveway.runtime.service import Ready, running
-from droveway.runtime.spool import Spool
+from droveway.runtime.spool import SPOOL_DRAIN_S, Spool
 
 log = logging.getLogger(__name__)
 
-SPOOL_DRAIN_S = 5.0
 ACCESS_WITHIN_S = 5.0
 """Keys of the bucket are read before requests are taken, unless it doesn't answer for so long."""
 

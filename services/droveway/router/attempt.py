@@ -32,7 +32,7 @@ class Attempt:
     def __init__(self, bus: Bus, hub: RelayHub, call: dispatch.CallRouted, pool: str) -> None:
         self._bus = bus
         self._hub = hub
-        self._call = call
+        self.call = call
         self._pool = pool
         self._news: deque[dispatch.AttemptNews] = deque(maxlen=_MAX_NEWS)
         self._wake = asyncio.Event()
@@ -53,7 +53,7 @@ class Attempt:
         inbox = self._inbox
         try:
             self._bus.publish(
-                dispatch.dispatch_subject(self._pool), encode(self._call), inbox.subject
+                dispatch.dispatch_subject(self._pool), encode(self.call), inbox.subject
             )
             first = await self._next(start_within_s, "no caller has started it in time")
             if not isinstance(first, dispatch.Started):
@@ -116,7 +116,7 @@ class Attempt:
 
     def _inquire(self) -> None:
         """What a caller says once is lost with a connection; a silent attempt is asked about."""
-        inquiry = Inquiry(self._call.attempt_id, self._inbox.subject)
+        inquiry = Inquiry(self.call.attempt_id, self._inbox.subject)
         self._hub.send_control(self.caller, inquiry)
 
     def _on_news(self, payload: bytes) -> None:
@@ -124,7 +124,7 @@ class Attempt:
             news = dispatch.news_decoder.decode(payload)
         except MALFORMED:
             return
-        if news.attempt_id != self._call.attempt_id:
+        if news.attempt_id != self.call.attempt_id:
             return
         if self.caller and isinstance(news, dispatch.Started | dispatch.Busy):
             if news.caller != self.caller:  # the call was delivered twice
@@ -139,7 +139,7 @@ class Attempt:
         self._push(news)
 
     def _revoke(self, caller: str, reason: str) -> None:
-        self._hub.send_control(caller, Cancel(self._call.relay_id, reason, self._call.attempt))
+        self._hub.send_control(caller, Cancel(self.call.relay_id, reason, self.call.attempt))
 
     def _on_nobody(self) -> None:
         text = f"No caller serves the pool {self._pool!r}"
@@ -156,5 +156,5 @@ class Attempt:
     def _failed(self, occurrence: Failure) -> dispatch.AttemptFailed:
         elsewhere = msgspec.structs.replace(occurrence, elsewhere=True)
         return dispatch.AttemptFailed(
-            attempt_id=self._call.attempt_id, caller=self.caller or "caller-0", failure=elsewhere
+            attempt_id=self.call.attempt_id, caller=self.caller or "caller-0", failure=elsewhere
         )

@@ -27,9 +27,11 @@ from droveway.router.owned import DOORS, Owned, OwnedRequests
 from droveway.router.permit import Permit
 from droveway.router.routes import Candidate, RoutingTable
 from droveway.router.settings import RouterSettings
+from droveway.router.witness import lost_attempt
 from droveway.runtime.bus import Bus
 from droveway.runtime.deadline import Deadline
 from droveway.runtime.rare_log import RareLog
+from droveway.runtime.spool import Spool
 
 log = logging.getLogger(__name__)
 _bad_reply_subject = RareLog(log, "bad_reply_subject")
@@ -43,12 +45,18 @@ class Router:
     """The handlers' collaborators; `table` is replaced when the configuration changes."""
 
     def __init__(
-        self, bus: Bus, owned: OwnedRequests, telemetry: Telemetry, settings: RouterSettings
+        self,
+        bus: Bus,
+        owned: OwnedRequests,
+        spool: Spool,
+        telemetry: Telemetry,
+        settings: RouterSettings,
     ) -> None:
         self.table: RoutingTable | None = None
         self.cooldowns = Cooldowns()
         self._bus = bus
         self._owned = owned
+        self._spool = spool
         self._telemetry = telemetry
         self._settings = settings
         self._dice = random.Random()  # noqa: S311 - weights, not secrets
@@ -171,6 +179,8 @@ class Router:
                 break
             if attempt is not None and attempt.lost:
                 permit.unsettled = permit.unsettled or begun
+                if begun:
+                    self._tell_of_lost(attempt, journey)
                 permit.again(candidate)  # another caller may reach the same target
         self._refuse(owned, journey, last_word(failures, journey.tried), permit.standing)
         return None
@@ -247,6 +257,17 @@ class Router:
                 )
             )
         return news
+
+    def _tell_of_lost(self, attempt: Attempt, journey: Journey) -> None:
+        """Its caller is gone; should it live after all, its own row counts instead."""
+        row = lost_attempt(
+            attempt.call,
+            attempt.caller,
+            journey.span,
+            journey.request.input_estimate_tokens,
+            self._telemetry.clock.now_ns(),
+        )
+        self._spool.put(row)
 
     def _leave(self, owned: Owned, journey: Journey, held: Held) -> None:
         """Another router has it; the door is told which one, and finds out how that one is."""

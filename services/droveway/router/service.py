@@ -12,6 +12,7 @@ from droveway.router.settings import RouterSettings
 from droveway.runtime.config_file import LiveConfig
 from droveway.runtime.consumer import on_message
 from droveway.runtime.service import Ready, running
+from droveway.runtime.spool import SPOOL_DRAIN_S, Spool
 
 
 async def run(settings: RouterSettings, stop: asyncio.Event, ready: Ready) -> None:
@@ -19,7 +20,8 @@ async def run(settings: RouterSettings, stop: asyncio.Event, ready: Ready) -> No
     live = LiveConfig(settings.config)
     async with running("router", settings) as process:
         owned = OwnedRequests(process.bus)
-        router = Router(process.bus, owned, process.telemetry, settings)
+        spool = Spool(process.bus, settings.spool_rows)
+        router = Router(process.bus, owned, spool, process.telemetry, settings)
 
         def configure(config: Config) -> None:
             router.table = RoutingTable(config)
@@ -28,11 +30,14 @@ async def run(settings: RouterSettings, stop: asyncio.Event, ready: Ready) -> No
         consumer = process.consumer("inference", settings.max_in_flight)
         process.gauges.add("router", owned.statistics)
         process.gauges.add("cooldowns", router.cooldowns.statistics)
+        process.gauges.add("spool", spool.statistics)
+        process.checks["usage"] = lambda: "no row can be recorded" if spool.full else ""
         process.gauges.add("relay", owned.hub.statistics)
         process.gauges.add("config", live.statistics)
         await owned.hub.listen()
         process.background(owned.hub.run())
         process.background(owned.sign())
+        process.background(spool.run())
         process.background(owned.stall.run())
         process.background(live.follow())
         receive = on_message(consumer, inference.request_decoder, router.route, router.refuse_full)
@@ -49,3 +54,4 @@ async def run(settings: RouterSettings, stop: asyncio.Event, ready: Ready) -> No
             subscription.close()
         await process.bus.settle()  # what was on its way here has come: no message is lost
         await consumer.drain(settings.drain_s)
+        await spool.drain(SPOOL_DRAIN_S)

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 GATHER_S = 0.01
 """How long a row may wait for company before it is published."""
+SPOOL_DRAIN_S = 5.0
+"""How long a service that ends waits for its rows to be stored."""
 RESEND_AFTER_S = 2.0
 """A row that wasn't acknowledged for this long is sent again."""
 

@@ -212,6 +212,7 @@ class Inference:
         self, message: InferenceRequested, deadline: Deadline, journal: Journal, answer: Answer,
         adaptation: Adaptation | None,
     ) -> None:  # fmt: skip
+        journal.input_estimate_tokens = message.input_estimate_tokens
         pending = Pending(self._bus, self._hub, self._routers, message, deadline)
         try:
             pending.publish()
