@@ -137,6 +137,7 @@ USERS: tuple[User, ...] = (
         publish=(
             f"$JS.API.CONSUMER.MSG.NEXT.{USAGE}.{USAGE_CONSUMER}",
             *_ACKS,
+            *_v1("usage.*"),
             _bucket(PRICES),
             _read(f"KV_{PRICES}"),
             *_inboxes("metrics", "operator"),
