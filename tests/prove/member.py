@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 from droveway.cli import ports
 from tests.prove.child import Child, Limits, Program
@@ -126,6 +127,19 @@ class Member:
             return 0.0
         lines = (line.split() for line in text.splitlines() if line.startswith(name))
         return sum(float(words[-1]) for words in lines if words[0].partition("{")[0] == name)
+
+    async def samples(self, name: str) -> list[tuple[dict[str, str], float]]:
+        """A metric's samples, each with its labels."""
+        async with httpx.AsyncClient(timeout=5) as client:
+            text = (await client.get(f"http://127.0.0.1:{self.admin_port}/metrics")).text
+        families = text_string_to_metric_families(text)
+        samples = (sample for family in families for sample in family.samples)
+        return [(one.labels, one.value) for one in samples if one.name == name]
+
+    @property
+    def database(self) -> Path:
+        """The ledger's file, of metrics."""
+        return Path(self._environment["DROVEWAY_METRICS_DATABASE"].removeprefix("sqlite:///"))
 
     async def until_ready(self, within_s: float) -> None:
         """Waits until it takes work.
