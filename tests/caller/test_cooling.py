@@ -13,11 +13,11 @@ from droveway.caller.cooling import (
     MAX_BACKOFF_S,
     PROBE_S,
     PROVEN_S,
-    Cooldown,
     Cooling,
 )
 from droveway.caller.provider_limits import MAX_EXHAUSTED_S, Allowance, ToldLimits
 from droveway.contracts.health import EXHAUSTED, RATE_LIMITED, REFUSED
+from droveway.runtime.heard_health import Cooldown
 
 NOTHING = ToldLimits()
 MAX_S, REFUSED_S = 600.0, 60.0

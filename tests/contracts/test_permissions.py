@@ -11,6 +11,7 @@ from droveway.contracts.inference import INTERACTIVE, inference_subject
 from droveway.contracts.limits import limits_subject, owner_subject
 from droveway.contracts.permissions import USERS, User
 from droveway.contracts.relay import control_subject
+from droveway.contracts.reports import report_subject
 from droveway.contracts.settlement import settlement_subject
 from droveway.contracts.usage import usage_subject
 
@@ -84,6 +85,7 @@ SHARED = {
     client.request_subject("k1", "chat-completions"): "gateway",
     inference_subject(INTERACTIVE): "router",
     dispatch_subject("default"): "caller",
+    report_subject(): "metrics",
 }
 
 
@@ -122,9 +124,14 @@ def test_what_a_standby_must_know_is_heard_by_each_limiter_and_nobody_else(
 ) -> None:
     assert may(BY_NAME[sender].publish, subject)
     listeners = {user.name for user in USERS if may(user.subscribe, subject)}
-    assert listeners == {"limiter"}
+    assert listeners - {"operator"} == {"limiter"}
     plain = [one for one in BY_NAME["limiter"].subscribe if may((one,), subject)]
     assert [one for one in plain if " " in one] == []
+
+
+def test_operators_hear_rows_and_events_and_nothing_else_of_the_services() -> None:
+    heard = {one for one in BY_NAME["operator"].subscribe if not one.startswith("_INBOX")}
+    assert heard == {"droveway.v1.usage.*", "droveway.v1.events.*"}
 
 
 def test_nobody_but_limiters_writes_the_limits_log() -> None:
@@ -168,7 +175,6 @@ FORBIDDEN = {
     "the router appends to the limits' log": ("router", limits_subject(0)),
     "the limiter dispatches": ("limiter", dispatch_subject("default")),
     "the router benches a credential": ("router", health_subject("default")),
-    "the limiter writes rows": ("limiter", usage_subject("acme")),
     "the door dispatches": ("gateway", dispatch_subject("default")),
     "the door decides": ("gateway", reply("router")),
     "the caller asks a router": ("caller", inference_subject(INTERACTIVE)),

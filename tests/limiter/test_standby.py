@@ -1,6 +1,7 @@
 """A standby has its owner's state, and takes over when there is nobody any more."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,27 @@ async def test_who_stood_still_and_believes_to_own_it_keeps_nobody_from_taking_o
                     first.bus.publish(owner_subject(number), encode(frozen))
                     await asyncio.sleep(0.02)
             assert isinstance(await ask(router, number), Admitted)
+
+
+async def test_a_standby_that_stood_still_reads_what_lies_unread_and_waits_no_longer(
+    nats: NatsServer,  # noqa: F811
+) -> None:
+    number, own = new_partition(), LimiterSettings(silent_after_ms=400)
+    async with limiter(nats.bus, number, THREE, own) as first:
+        await until(lambda: first.owns)
+        async with limiter(nats.bus, number, THREE, own) as second:
+            await following(second, first)
+            time.sleep(0.4)  # noqa: ASYNC251 - that is the fault
+            await asyncio.sleep(0.2)
+            assert first.owns
+            assert not second.owns, "its owner lived all the time"
+            assert first.task is not None
+            first.task.cancel()
+            await asyncio.gather(first.task, return_exceptions=True)
+            time.sleep(0.4)  # noqa: ASYNC251 - that is the fault
+            began_s = time.monotonic()
+            await until(lambda: second.owns)
+            assert 0.1 < time.monotonic() - began_s < 0.35
 
 
 async def test_what_an_owner_left_unanswered_is_answered_by_the_next(

@@ -21,6 +21,8 @@ from droveway.contracts.envelope import subject as _subject
 from droveway.contracts.errors import Failure
 from droveway.contracts.inference import Ask, Standing
 
+PARTITION = 0
+"""The only one so far: all limits and budgets are counted by one owner."""
 DECIDE_WITHIN_MS = 100
 """A router that hears nothing for this long asks again, and then waits for twice as long."""
 

@@ -53,6 +53,11 @@ class SubjectError(ValueError):
     """A token that may not stand in a subject."""
 
 
+def is_id(text: str) -> bool:
+    """Whether it has the form of an `Id`."""
+    return _TOKEN.fullmatch(text) is not None
+
+
 @functools.lru_cache(4_096)
 def subject(*tokens: str) -> str:
     """Joins ids of ours to a subject under `droveway.v1`.
@@ -61,7 +66,7 @@ def subject(*tokens: str) -> str:
         SubjectError: A token has characters outside `[a-z0-9_-]`, so it isn't an id that we made.
     """
     for token in tokens:
-        if not _TOKEN.fullmatch(token):
+        if not is_id(token):
             raise SubjectError(f"{token[:40]!r} can't be in a subject: only [a-z0-9_-], 1 to 64")
     return ".".join((PREFIX, *tokens))
 

@@ -5,10 +5,10 @@ the cooldown longer but are no new strike, and successes don't end it.
 """
 
 import random
-from typing import NamedTuple
 
 from droveway.caller.provider_limits import MIN_COOLDOWN_S, Allowance, ToldLimits
 from droveway.contracts.health import EXHAUSTED, RATE_LIMITED, REFUSED
+from droveway.runtime.heard_health import Cooldown
 
 MAX_BACKOFF_S = 60.0
 """Of the waits 1, 2, 4 … after refusals that don't say how long to wait."""
@@ -21,13 +21,6 @@ to what is wrong with one request or model, too, which must not cost everybody e
 So many without a success between them do."""
 _JITTER = 0.2
 _MAX_STRIKES = 16
-
-
-class Cooldown(NamedTuple):
-    """Until when, on the monotonic clock, and why."""
-
-    until_s: float
-    why: str
 
 
 class Cooling:

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from droveway.caller.cooling import Cooldown, Cooling
+from droveway.caller.cooling import Cooling
 from droveway.caller.provider_limits import Allowance, told_limits, told_wait_s
 from droveway.contracts.errors import Failure, failure
 from droveway.contracts.health import MAX_CREDENTIALS, REFUSED, CredentialHealth
 from droveway.otel.logs import log_event
-from droveway.runtime.heard_health import HeardHealth, Key
+from droveway.runtime.heard_health import Cooldown, HeardHealth, Key
 
 log = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from droveway.caller.attempt import AttemptRecord
+from droveway.contracts.admission import PARTITION
 from droveway.contracts.envelope import MAX_NUMBER, encode
 from droveway.contracts.settlement import (
     MAX_LEASES,
@@ -25,7 +26,6 @@ from droveway.runtime.rare_log import RareLog
 log = logging.getLogger(__name__)
 
 RENEW_EVERY_S = 1.0
-PARTITION = 0
 
 
 class LeaseStatistics(NamedTuple):

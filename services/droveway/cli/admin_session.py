@@ -17,11 +17,10 @@ from droveway.cli.connection import OPERATOR, settings_for
 from droveway.cli.data_folder import DataFolder
 from droveway.contracts.access import Budget, Key, Limit, Tenant
 from droveway.contracts.config import Config
-from droveway.contracts.envelope import new_instance
+from droveway.contracts.envelope import is_id, new_instance
 from droveway.runtime import access_events
 from droveway.runtime.access_checks import KINDS
 from droveway.runtime.access_errors import EntryExists, EntryInvalid, EntryMissing
-from droveway.runtime.access_store import AccessStore, Entry
 from droveway.runtime.bus import Bus, connect
 from droveway.runtime.config_file import load
 from droveway.runtime.errors import SettingsError
@@ -31,7 +30,6 @@ _MAX_CELL = 200
 
 T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
-E = TypeVar("E", Key, Tenant)
 
 
 class InFile(NamedTuple):
@@ -98,29 +96,14 @@ def in_file(data: Path) -> InFile:
     return InFile(path, keys, tenants)
 
 
-async def present(store: AccessStore[E], kind: str, entry_id: str, file: InFile) -> Entry[E]:
-    """The entry that is to be changed.
-
-    Raises:
-        EntryExists: It stands in the file.
-        EntryMissing: There is none.
-    """
-    file.refuse(kind, entry_id)
-    check_id(entry_id)
-    return await store.get(entry_id)
-
-
 def check_id(entry_id: str) -> None:
     """Refuses what can't be an id before it is looked up.
 
     Raises:
         EntryMissing: It can't be one.
     """
-    if not entry_id or len(entry_id) > 64 or not set(entry_id) <= _ID_CHARACTERS:
+    if not is_id(entry_id):
         raise EntryMissing(f"{entry_id[:80]!r} is no id: expected 1 to 64 of [a-z0-9_-]")
-
-
-_ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
 def struct_of(kind: type[S], fields: dict[str, Any]) -> S:

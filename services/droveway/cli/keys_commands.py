@@ -56,33 +56,35 @@ def keys_list(
     data: Data = DATA,
 ) -> None:
     """Lists client keys, never their secrets."""
-    from droveway.cli import keys_store, terminal
+    from droveway.cli import terminal
+    from droveway.cli.keys_store import Keys
 
-    keys_store.listing(data, tenant, None if json else terminal.console())
+    Keys(data).listing(tenant, None if json else terminal.console())
 
 
 @keys_app.command("show")
 def keys_show(key_id: KeyId, json: Json = False, data: Data = DATA) -> None:
     """Shows a key's entry; `droveway limits show` tells what it has used."""
-    from droveway.cli import keys_store, terminal
+    from droveway.cli import terminal
+    from droveway.cli.keys_store import Keys
 
-    keys_store.show(data, key_id, as_json=json, console=terminal.console())
+    Keys(data).show(key_id, as_json=json, console=terminal.console())
 
 
 @keys_app.command("disable")
 def keys_disable(key_id: KeyId, data: Data = DATA) -> None:
     """Revokes a key within a second; `enable` brings it back."""
-    from droveway.cli.keys_store import set_state
+    from droveway.cli.keys_store import Keys
 
-    set_state(data, key_id, "disabled")
+    Keys(data).set_state(key_id, "disabled")
 
 
 @keys_app.command("enable")
 def keys_enable(key_id: KeyId, data: Data = DATA) -> None:
     """Has a disabled or not yet activated key accepted."""
-    from droveway.cli.keys_store import set_state
+    from droveway.cli.keys_store import Keys
 
-    set_state(data, key_id, "active")
+    Keys(data).set_state(key_id, "active")
 
 
 @keys_app.command("rotate")
@@ -95,17 +97,17 @@ def keys_rotate(
     data: Data = DATA,
 ) -> None:
     """Gives a key a new secret; id, limits and what it has used stay."""
-    from droveway.cli.keys_store import rotate
+    from droveway.cli.keys_store import Keys
 
-    rotate(data, key_id, environment, overlap_s)
+    Keys(data).rotate(key_id, environment, overlap_s)
 
 
 @keys_app.command("delete")
 def keys_delete(key_id: KeyId, data: Data = DATA) -> None:
     """Removes a key for good."""
-    from droveway.cli.keys_store import delete
+    from droveway.cli.keys_store import Keys
 
-    delete(data, key_id)
+    Keys(data).delete(key_id)
 
 
 @keys_app.command("import")
@@ -138,46 +140,48 @@ def tenants_new(
     data: Data = DATA,
 ) -> None:
     """Makes a tenant."""
-    from droveway.cli.tenants import new
+    from droveway.cli.tenants import Tenants
 
-    new(data, tenant_id, name)
+    Tenants(data).new(tenant_id, name)
 
 
 @tenants_app.command("list")
 def tenants_list(json: Json = False, data: Data = DATA) -> None:
     """Lists tenants."""
-    from droveway.cli import tenants, terminal
+    from droveway.cli import terminal
+    from droveway.cli.tenants import Tenants
 
-    tenants.listing(data, None if json else terminal.console())
+    Tenants(data).listing(None if json else terminal.console())
 
 
 @tenants_app.command("show")
 def tenants_show(tenant_id: TenantId, json: Json = False, data: Data = DATA) -> None:
     """Shows a tenant's entry."""
-    from droveway.cli import tenants, terminal
+    from droveway.cli import terminal
+    from droveway.cli.tenants import Tenants
 
-    tenants.show(data, tenant_id, as_json=json, console=terminal.console())
+    Tenants(data).show(tenant_id, as_json=json, console=terminal.console())
 
 
 @tenants_app.command("disable")
 def tenants_disable(tenant_id: TenantId, data: Data = DATA) -> None:
     """Has all keys of a tenant refused within a second."""
-    from droveway.cli.tenants import set_state
+    from droveway.cli.tenants import Tenants
 
-    set_state(data, tenant_id, "disabled")
+    Tenants(data).set_state(tenant_id, "disabled")
 
 
 @tenants_app.command("enable")
 def tenants_enable(tenant_id: TenantId, data: Data = DATA) -> None:
     """Has the keys of a disabled tenant accepted again."""
-    from droveway.cli.tenants import set_state
+    from droveway.cli.tenants import Tenants
 
-    set_state(data, tenant_id, "active")
+    Tenants(data).set_state(tenant_id, "active")
 
 
 @tenants_app.command("delete")
 def tenants_delete(tenant_id: TenantId, data: Data = DATA) -> None:
     """Removes a tenant that no key names, with its limits and budgets."""
-    from droveway.cli.tenants import delete
+    from droveway.cli.tenants import Tenants
 
-    delete(data, tenant_id)
+    Tenants(data).delete(tenant_id)

@@ -4,14 +4,12 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from droveway.cli import keys_store, tenants
 from droveway.cli.admin_session import (
     budget_text,
     limit_text,
@@ -21,14 +19,14 @@ from droveway.cli.admin_session import (
     structs_of,
     table,
 )
-from droveway.contracts.access import Budget, Key, Limit, Tenant
+from droveway.cli.keys_store import Keys
+from droveway.cli.tenants import Tenants
+from droveway.contracts.access import Budget, Key, Limit
 from droveway.contracts.admission import BudgetStanding, LimitStanding, StandingReported
 from droveway.runtime.access_changes import topped_up
 from droveway.runtime.bus import Bus
 from droveway.runtime.errors import SettingsError
 from droveway.runtime.standing import ask_standing
-
-_E = TypeVar("_E", Key, Tenant)
 
 WATCH_EVERY_S = 1.0
 _NANO = 1e9
@@ -43,10 +41,9 @@ def set_limits(data: Path, entry_id: str, words: list[str], *, of_tenant: bool, 
     """
     _check_words(words, none)
     limits = structs_of(Limit, words)
-    if of_tenant:
-        tenants.change(data, entry_id, lambda one: _with_limits(one, limits), "limited")
-    else:
-        keys_store.change(data, entry_id, lambda one: _with_limits(one, limits), "limited")
+    _entries(data, of_tenant).change(
+        entry_id, lambda one: msgspec.structs.replace(one, limits=limits), "limited"
+    )
     say(f"{entry_id}: {', '.join(map(limit_text, limits)) or 'no limits'}")
 
 
@@ -61,10 +58,9 @@ def set_budgets(
     """
     _check_words(words, none)
     budgets = structs_of(Budget, words)
-    if of_tenant:
-        tenants.change(data, entry_id, lambda one: _with_budgets(one, budgets), "budgeted")
-    else:
-        keys_store.change(data, entry_id, lambda one: _with_budgets(one, budgets), "budgeted")
+    _entries(data, of_tenant).change(
+        entry_id, lambda one: msgspec.structs.replace(one, budgets=budgets), "budgeted"
+    )
     say(f"{entry_id}: {', '.join(map(budget_text, budgets)) or 'no budgets'}")
 
 
@@ -74,16 +70,8 @@ def top_up(data: Path, entry_id: str, usd: float, *, of_tenant: bool) -> None:
     Raises:
         DrovewayError: There is no such entry, or it can't be changed.
     """
-    budgets: tuple[Budget, ...]
-    if of_tenant:
-        budgets = tenants.change(
-            data, entry_id, lambda one: topped_up(one, usd), "topped_up"
-        ).budgets
-    else:
-        budgets = keys_store.change(
-            data, entry_id, lambda one: topped_up(one, usd), "topped_up"
-        ).budgets
-    say(f"{entry_id}: {', '.join(map(budget_text, budgets))}")
+    entry = _entries(data, of_tenant).change(entry_id, lambda one: topped_up(one, usd), "topped_up")
+    say(f"{entry_id}: {', '.join(map(budget_text, entry.budgets))}")
 
 
 def show(data: Path, key_id: str, console: Console | None, *, money: bool, watch: bool) -> None:
@@ -99,7 +87,7 @@ def show(data: Path, key_id: str, console: Console | None, *, money: bool, watch
     Raises:
         DrovewayError: There is no such key, or no limiter answers.
     """
-    key, _ = keys_store.find(data, key_id)
+    key = Keys(data).find(key_id).entry
 
     async def ask(bus: Bus) -> None:
         found = await ask_standing(bus, key)
@@ -161,12 +149,8 @@ def _budget_rows(standings: tuple[BudgetStanding, ...]) -> Iterator[tuple[str, .
         yield (one.scope, one.period, *(f"{nano / _NANO:.6f}" for nano in amounts), resets)
 
 
-def _with_limits(one: _E, limits: tuple[Limit, ...]) -> _E:
-    return msgspec.structs.replace(one, limits=limits)
-
-
-def _with_budgets(one: _E, budgets: tuple[Budget, ...]) -> _E:
-    return msgspec.structs.replace(one, budgets=budgets)
+def _entries(data: Path, of_tenant: bool) -> Keys | Tenants:
+    return Tenants(data) if of_tenant else Keys(data)
 
 
 def _check_words(words: list[str], none: bool) -> None:

@@ -3,13 +3,13 @@
 import hashlib
 import hmac
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from droveway.contracts.access import Key, Tenant
 from droveway.contracts.config import Config
+from droveway.gateway.leaking_buckets import LeakingBuckets
 from droveway.gateway.refusal import refuse
 from droveway.gateway.trusted_proxies import TrustedProxies
 from droveway.runtime.access_checks import zoned_time
@@ -17,7 +17,6 @@ from droveway.runtime.addresses import Networks, site_of
 
 MAX_KEY_BYTES = 512
 RawHeaders = list[tuple[bytes, bytes]]
-_BURST_S = 5
 MAX_ADDRESSES = 10_000
 """Addresses whose failures are counted; beyond it the oldest is forgotten."""
 _NOBODYS = bytes(32)
@@ -238,15 +237,13 @@ def _public_id(secret: bytes) -> str:
 
 
 class Throttle:
-    """Counts failures per address: a leaking bucket of a few seconds' worth, bounded in number.
+    """Counts failures per address.
 
     An IPv6 host has 64 bits of addresses to itself, so these count as one.
-    When there are too many addresses the one whose last failure is oldest is forgotten.
     """
 
     def __init__(self, per_s: int) -> None:
-        self._per_s = per_s
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._buckets = LeakingBuckets(per_s, MAX_ADDRESSES)
 
     @property
     def addresses(self) -> int:
@@ -255,21 +252,11 @@ class Throttle:
 
     def exceeded(self, address: str, now_s: float) -> bool:
         """Whether the address has failed too often just now."""
-        return self._level(address, now_s) > self._per_s * _BURST_S - 1
+        return bool(self._buckets) and self._buckets.excess(site_of(address), now_s) > 0
 
     def count(self, address: str, now_s: float) -> None:
         """One more failure, at `now_s` of a clock that never steps back."""
-        level, site = self._level(address, now_s), site_of(address)
-        self._buckets[site] = (level + 1, now_s)
-        self._buckets.move_to_end(site)
-        if len(self._buckets) > MAX_ADDRESSES:
-            self._buckets.popitem(last=False)
-
-    def _level(self, address: str, now_s: float) -> float:
-        if not self._buckets:
-            return 0.0
-        level, at_s = self._buckets.get(site_of(address), (0.0, now_s))
-        return max(0.0, level - (now_s - at_s) * self._per_s)
+        self._buckets.count(site_of(address), now_s)
 
 
 def may_use(key: Key, model: str) -> bool:

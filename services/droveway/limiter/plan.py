@@ -21,7 +21,7 @@ from droveway.limiter.counters import (
     place_scope,
     tenant_scope,
 )
-from droveway.runtime.configured_prices import ConfiguredPrices
+from droveway.runtime.known_prices import KnownPrices
 
 MAX_PLANS = 10_000
 """Of each sort; when there are more all are made anew."""
@@ -106,8 +106,7 @@ class Plans:
         self._tenants: dict[str, Tenant] = {}
         self._limits: tuple[Limit, ...] = ()
         self._credentials: dict[tuple[str, str], tuple[Limit, ...]] = {}
-        self._configured = ConfiguredPrices()
-        self._prices: dict[str, ProviderPrices] = {}
+        self._prices = KnownPrices()
         self._clients: dict[tuple[str, str], ClientPlan] = {}
         """Of those whose limits are for any model."""
         self._by_model: dict[tuple[str, str, str], ClientPlan] = {}
@@ -120,7 +119,7 @@ class Plans:
         """Takes a new configuration; what was counted stands under the same names."""
         self._keys = {key.id: key for key in config.keys}
         self._tenants = {tenant.id: tenant for tenant in config.tenants}
-        self._configured = ConfiguredPrices(config)
+        self._prices.configure(config)
         self._limits = config.limits
         self._default_limits = config.default_limits
         self._credentials = {
@@ -134,10 +133,7 @@ class Plans:
 
     def price(self, provider: str, prices: ProviderPrices | None) -> None:
         """Takes a provider's prices; None: there are none any more."""
-        if prices is None:
-            self._prices.pop(provider, None)
-        else:
-            self._prices[provider] = prices
+        self._prices.take(provider, prices)
         self._places.clear()
 
     @property
@@ -147,10 +143,7 @@ class Plans:
 
     def price_of(self, provider: str, model: str) -> ModelPrice | None:
         """What a model costs at a provider; None: its prices haven't come."""
-        if (own := self._configured.find(provider, model)) is not None:
-            return own
-        prices = self._prices.get(provider)
-        return None if prices is None else prices.of(model)
+        return self._prices.find(provider, model)
 
     def client(self, key_id: str, tenant: str, model: str) -> ClientPlan | None:
         """What counts for one key and model; None: the key isn't known."""

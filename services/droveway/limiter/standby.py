@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 _STALL_S = 0.1
 """A tick so late, or a load so long, says that what came may lie unread."""
+_UNREAD_S = 0.15
+"""By then what lay unread is read, and a living owner was heard."""
 
 
 class _BatchHead(msgspec.Struct, frozen=True, array_like=True, tag="b"):
@@ -143,11 +145,12 @@ class Standby:
         Raises:
             BusError: The log can't be read or written now.
         """
-        ticked_s = self._began_s
+        ticked_s, own = self._began_s, self._settings
         while True:
             now_s = time.monotonic()
             if now_s - ticked_s > _STALL_S:
-                self._heard_s = now_s
+                grace_from_s = now_s - max(0.0, own.silent_after_ms / 1000 - _UNREAD_S)
+                self._heard_s = max(self._heard_s, grace_from_s)
             ticked_s = now_s
             if self._is_vacant(now_s):
                 taken = await self._take_over(reader, numbers())

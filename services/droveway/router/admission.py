@@ -17,7 +17,6 @@ log = logging.getLogger(__name__)
 _limiter_silent = RareLog(log, "limiter_silent")
 
 decode: Callable[[bytes], admission.Decision] = admission.decision_decoder.decode
-PARTITION = 0
 _LONGEST_WAIT_S = 0.8
 
 
@@ -47,7 +46,7 @@ async def admit(
     until_s = time.monotonic() + min(within_ms, remaining_ms) / 1000
     wait_s = admission.DECIDE_WITHIN_MS / 1000
     question = encode(_question(bus, request, model, remaining_ms, places, attempt))
-    subject = admission.admission_subject(PARTITION)
+    subject = admission.admission_subject(admission.PARTITION)
     while True:
         asked_s = time.monotonic()
         try:

@@ -3,13 +3,14 @@
 import asyncio
 import math
 import time
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from droveway.contracts import dispatch
 from droveway.contracts.errors import Failure, failure
 from droveway.contracts.health import RATE_LIMITED, REFUSED
 from droveway.router.routes import Candidate
-from droveway.runtime.heard_health import HeardCooldown, HeardHealth
+from droveway.runtime.heard_health import Cooldown, HeardHealth
 
 SHORT_WAIT_S = 0.5
 """A request waits for so long until a credential may be used; longer waits are its client's."""
@@ -74,11 +75,16 @@ class Cooldowns:
             key = (target.provider, target.credential)
             self._heard.learn(news.caller, key, RATE_LIMITED, told.retry_after_ms)
 
+    def spares_all(self, provider: str, credentials: Iterable[str]) -> bool:
+        """Whether nothing can be asked of the provider now: each of its credentials cools."""
+        now_s = time.monotonic()
+        return all(self._heard.cooldown((provider, one), now_s) for one in credentials)
+
     def statistics(self) -> CooldownStatistics:
         """A snapshot for gauges."""
         heard = self._heard.statistics()
         return CooldownStatistics(heard.callers, heard.cooling, self._refused, heard.malformed)
 
-    def _cooldown(self, candidate: Candidate, now_s: float) -> HeardCooldown | None:
+    def _cooldown(self, candidate: Candidate, now_s: float) -> Cooldown | None:
         target = candidate.target
         return self._heard.cooldown((target.provider, target.credential), now_s)

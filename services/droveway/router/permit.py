@@ -5,14 +5,14 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from droveway.contracts.admission import Admitted, Decision, Denied, Place
+from droveway.contracts.admission import PARTITION, Admitted, Decision, Denied, Place
 from droveway.contracts.envelope import encode
 from droveway.contracts.errors import Failure, failure
 from droveway.contracts.inference import InferenceRequested, Standing
 from droveway.contracts.relay import Usage
 from droveway.contracts.settlement import Released, Settled, Settlement, settlement_subject
 from droveway.otel.logs import log_event
-from droveway.router.admission import PARTITION, admit
+from droveway.router.admission import admit
 from droveway.router.routes import Candidate
 from droveway.router.settings import RouterSettings
 from droveway.runtime.bus import Bus

@@ -26,7 +26,7 @@ Key = tuple[str, str]
 """Provider and credential."""
 
 
-class HeardCooldown(NamedTuple):
+class Cooldown(NamedTuple):
     """Until when, on this process's monotonic clock, and why."""
 
     until_s: float
@@ -53,9 +53,9 @@ class HeardHealth:
     def __init__(self, but: str = "", silent_s: float = SILENT_S) -> None:
         self._but = but
         self._silent_s = silent_s
-        self._callers: dict[str, dict[Key, HeardCooldown]] = {}
+        self._callers: dict[str, dict[Key, Cooldown]] = {}
         self._heard_s: dict[str, float] = {}
-        self._merged: dict[Key, HeardCooldown] = {}
+        self._merged: dict[Key, Cooldown] = {}
         self._malformed = 0
         self._bad_digest = RareLog(log, "bad_digest")
 
@@ -75,10 +75,10 @@ class HeardHealth:
         now_s = time.monotonic()
         known = self._callers.setdefault(caller, {})
         if key in known or len(known) < MAX_CREDENTIALS:
-            known[key] = HeardCooldown(now_s + min(MAX_COOLDOWN_MS, wait_ms) / 1000, why)
+            known[key] = Cooldown(now_s + min(MAX_COOLDOWN_MS, wait_ms) / 1000, why)
         self._merge(caller, now_s)
 
-    def cooldown(self, key: Key, now_s: float) -> HeardCooldown | None:
+    def cooldown(self, key: Key, now_s: float) -> Cooldown | None:
         """What holds now; None: nobody was told to spare it."""
         found = self._merged.get(key)
         return found if found is not None and now_s < found.until_s else None
@@ -91,7 +91,7 @@ class HeardHealth:
 
     def _replace(self, digest: PoolHealth, now_s: float) -> None:
         self._callers[digest.caller] = {
-            (one.provider, one.credential): HeardCooldown(
+            (one.provider, one.credential): Cooldown(
                 now_s + min(MAX_COOLDOWN_MS, one.cooldown_ms) / 1000, one.why
             )
             for one in digest.credentials
@@ -114,7 +114,7 @@ class HeardHealth:
             for key, one in cooldowns.items():
                 if one.why == REFUSED:
                     gone_s = self._heard_s[caller] + self._silent_s
-                    one = HeardCooldown(min(one.until_s, gone_s), REFUSED)
+                    one = Cooldown(min(one.until_s, gone_s), REFUSED)
                 other = self._merged.get(key)
                 if other is None or other.until_s < one.until_s:
                     self._merged[key] = one

@@ -12,7 +12,7 @@ from droveway.contracts.jetstream import PRICES
 from droveway.contracts.prices import ModelPrice, ProviderPrices, prices_decoder
 from droveway.otel.logs import log_event
 from droveway.runtime.bus import Bus, KvStatistics, KvWatch
-from droveway.runtime.configured_prices import ConfiguredPrices
+from droveway.runtime.known_prices import KnownPrices
 
 log = logging.getLogger(__name__)
 
@@ -26,12 +26,11 @@ class LivePrices:
     def __init__(self, bus: Bus, on_change: OnPrices) -> None:
         self._watch = KvWatch(bus, PRICES, self._fold)
         self._on_change = on_change
-        self._configured = ConfiguredPrices()
-        self._books: dict[str, ProviderPrices] = {}
+        self._known = KnownPrices()
 
     def configure(self, config: Config) -> None:
         """The operator's prices hold at once, whatever the bucket says."""
-        self._configured = ConfiguredPrices(config)
+        self._known.configure(config)
 
     async def run(self) -> None:
         """Follows until cancelled; `on_change` runs in the loop and must not raise."""
@@ -43,10 +42,7 @@ class LivePrices:
 
     def price_of(self, provider: str, model: str) -> ModelPrice:
         """The price of `model` at `provider`; the default for a name that nobody knows."""
-        if (found := self._configured.find(provider, model)) is not None:
-            return found
-        book = self._books.get(provider)
-        return self._configured.default if book is None else book.of(model)
+        return self._known.find(provider, model) or self._known.default
 
     def statistics(self) -> KvStatistics:
         """A snapshot for gauges."""
@@ -54,7 +50,7 @@ class LivePrices:
 
     def _fold(self, provider: str, payload: bytes | None, revision: int) -> None:
         if payload is None:
-            self._books.pop(provider, None)
+            self._known.take(provider, None)
             self._on_change(provider, None)
             return
         try:
@@ -65,5 +61,5 @@ class LivePrices:
                 reason=str(error)[:200],
             )  # fmt: skip
             return  # the prices before stay in force
-        self._books[provider] = value
+        self._known.take(provider, value)
         self._on_change(provider, value)

@@ -3,12 +3,16 @@
 import msgspec
 
 from droveway.contracts.access import Key
-from droveway.contracts.admission import StandingAsked, StandingReported, standing_subject
+from droveway.contracts.admission import (
+    PARTITION,
+    StandingAsked,
+    StandingReported,
+    standing_subject,
+)
 from droveway.contracts.envelope import MALFORMED, encode
 from droveway.runtime.bus import Bus
 from droveway.runtime.errors import BusError, DrovewayError
 
-PARTITION = 0
 TIMEOUT_S = 1.0
 _ASKED = 2
 """Times: while the owner changes nobody answers."""

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from droveway.contracts.audit import Author
+from droveway.contracts.envelope import is_id
 from droveway.gateway.admin.endpoints import DEFAULT_PAGE, MAX_PAGE
 from droveway.gateway.doors.exchange import Exchange
 from droveway.gateway.json_caps import JsonCaps, read_json_object
@@ -16,7 +17,6 @@ from droveway.runtime.access_store import MAX_ENTRY_BYTES
 
 MAX_BODY_BYTES = 2 * MAX_ENTRY_BYTES
 _ETAG = re.compile(r'"([0-9]{1,19})"')
-_ID = re.compile(r"[a-z0-9_-]{1,64}")
 _PATH = re.compile(r" - at `\$\.?([^`]*)`")
 _CAPS = JsonCaps(max_depth=8, max_brackets=5_000, max_values=20_000)
 
@@ -50,7 +50,7 @@ def check_id(entry_id: str) -> None:
     Raises:
         Refusal: 404.
     """
-    if not _ID.fullmatch(entry_id):
+    if not is_id(entry_id):
         raise refuse("not_found", "There is no entry of that id")
 
 

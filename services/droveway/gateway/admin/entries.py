@@ -1,5 +1,6 @@
 """What keys and tenants have in common: read, changed and removed; limits, budgets and credit."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from heapq import nsmallest
@@ -27,10 +28,10 @@ from droveway.runtime.standing import StandingUnknown
 E = TypeVar("E", Key, Tenant)
 
 
-class Entries(Generic[E]):
+class Entries(ABC, Generic[E]):
     """Entries of one kind, by the endpoints that both kinds have."""
 
-    noun = ""
+    noun: str
 
     def __init__(self, store: AccessStore[E], directory: Directory) -> None:
         self.store: AccessStore[E] = store
@@ -52,24 +53,24 @@ class Entries(Generic[E]):
             f"{name}.credit": self.credit,
         }
 
+    @abstractmethod
     def in_force(self) -> Mapping[str, E]:
         """Those of file and store by id."""
-        raise NotImplementedError
 
+    @abstractmethod
     def seen(self, entry: E, source: shapes.Source) -> msgspec.Struct:
         """An entry as it is answered."""
-        raise NotImplementedError
 
     def check_unused(self, entry_id: str) -> None:
         """Refuses to delete what others need; nothing needs a key."""
 
+    @abstractmethod
     async def list(self, asked: Asked) -> Answer:
         """A page of entries by id."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def create(self, asked: Asked) -> Answer:
         """A new entry."""
-        raise NotImplementedError
 
     async def get(self, asked: Asked) -> Answer:
         """One entry."""

@@ -3,23 +3,19 @@
 import math
 from collections.abc import Iterable
 
+from droveway.gateway.leaking_buckets import LeakingBuckets
 from droveway.gateway.refusal import refuse
-
-BURST_S = 5
-"""Changes of so many seconds may come at once."""
 
 
 class ChangeRates:
     """A leaking bucket for each admin of the configuration."""
 
     def __init__(self, per_s: int) -> None:
-        self._per_s = per_s
-        self._levels: dict[str, tuple[float, float]] = {}
+        self._buckets = LeakingBuckets(per_s)
 
     def configure(self, admin_ids: Iterable[str]) -> None:
         """Forgets admins that are gone."""
-        known = frozenset(admin_ids)
-        self._levels = {one: level for one, level in self._levels.items() if one in known}
+        self._buckets.keep(admin_ids)
 
     def count(self, admin_id: str, now_s: float) -> None:
         """One more change, at `now_s` of a clock that never steps back.
@@ -27,14 +23,10 @@ class ChangeRates:
         Raises:
             Refusal: 429: too many; they don't count.
         """
-        level, at_s = self._levels.get(admin_id, (0.0, now_s))
-        level = max(0.0, level - (now_s - at_s) * self._per_s)
-        excess = level + 1 - self._per_s * BURST_S
+        per_s, burst = self._buckets.per_s, self._buckets.burst
+        excess = self._buckets.excess(admin_id, now_s)
         if excess > 0:
-            text = (
-                f"The admin key {admin_id} may make {self._per_s} changes a second, "
-                f"{self._per_s * BURST_S} at once"
-            )
-            wait_ms = math.ceil(excess / self._per_s * 1_000)
+            text = f"The admin key {admin_id} may make {per_s} changes a second, {burst} at once"
+            wait_ms = math.ceil(excess / per_s * 1_000)
             raise refuse("rate_limit_exceeded", text, retry_after_ms=wait_ms)
-        self._levels[admin_id] = (level + 1, now_s)
+        self._buckets.count(admin_id, now_s)

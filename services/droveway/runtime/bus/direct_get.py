@@ -9,6 +9,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -55,8 +56,8 @@ class DirectGet:
         self._messages: list[Stored] = []
         self._done: asyncio.Future[bool] | None = None
 
-    async def page(self, pattern: str, first: int, batch: int, max_bytes: int) -> Page:
-        """Up to `batch` messages, of about `max_bytes`, from the sequence `first` on.
+    async def page(self, pattern: str, first: int | datetime, batch: int, max_bytes: int) -> Page:
+        """Up to `batch` messages, of about `max_bytes`, from the sequence or time `first` on.
 
         Raises:
             NoResponders: There is no such stream, or JetStream isn't ready.
@@ -64,8 +65,9 @@ class DirectGet:
             Disconnected: There is no connection.
             BusError: JetStream refuses.
         """
+        begin = {"start_time": first} if isinstance(first, datetime) else {"seq": first}
         return await self._ask(
-            {"next_by_subj": pattern, "seq": first, "batch": batch, "max_bytes": max_bytes}
+            {"next_by_subj": pattern, **begin, "batch": batch, "max_bytes": max_bytes}
         )
 
     async def messages(self, pattern: str, batch: int, max_bytes: int) -> AsyncIterator[Stored]:
