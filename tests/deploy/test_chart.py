@@ -1,6 +1,7 @@
 """The Helm chart: real helm renders it, strict schemas and an own policy judge what comes out."""
 
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ pytestmark = pytest.mark.ops
 
 REPOSITORY = Path(__file__).parents[2]
 CHART = REPOSITORY / "deploy/helm/droveway"
+RULES = REPOSITORY / "otel/prometheus/rules"
 EXAMPLES = sorted(path.name for path in (CHART / "examples").iterdir())
 SERVICES = set(deployed_settings.SERVICES)
 KUBERNETES = ["1.30", "1.37"]
-WITHOUT_SCHEMA = {"HTTPRoute", "PodMonitor"}
+WITHOUT_SCHEMA = {"HTTPRoute", "PodMonitor", "PrometheusRule"}
 
 Manifest = dict[str, Any]
 
@@ -97,6 +99,8 @@ def test_the_validator_refuses_a_misspelt_field(tmp_path: Path) -> None:
         ("otel.sampleRatio=2", "/otel/sampleRatio"),
         ("nats.url=http://nats:4222", "/nats/url"),
         ("image.digest=sha256:1", "/image/digest"),
+        ("prometheusRule.runbookUrl=runbooks", "/prometheusRule/runbookUrl"),
+        ("prometheusRule.thresholds.cost_usd_per_h=many", "/prometheusRule/thresholds"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_place(setting: str, place: str) -> None:
@@ -279,6 +283,60 @@ def test_autoscaled_deployments_name_no_replicas() -> None:
     for one in manifests:
         if one["kind"] == "Deployment":
             assert ("replicas" in one["spec"]) != (one["metadata"]["name"] in scaled)
+
+
+def rules(*more: str) -> dict[str, Manifest]:
+    """The rules of the production example, by file."""
+    return {
+        one["metadata"]["name"].removeprefix("droveway-"): one
+        for one in render("production", *more)
+        if one["kind"] == "PrometheusRule"
+    }
+
+
+def test_the_rules_are_those_of_the_repository_but_for_their_thresholds() -> None:
+    files = {path.stem: yaml.safe_load(path.read_text()) for path in RULES.glob("*.yaml")}
+    found = rules()
+    assert found.keys() == files.keys()
+    differing = {name for name, one in found.items() if one["spec"] != files[name]}
+    assert differing == {"thresholds"}
+    assert all(
+        one["metadata"]["labels"]["release"] == "kube-prometheus-stack" for one in found.values()
+    )
+
+
+def test_thresholds_and_the_place_of_runbooks_can_be_set() -> None:
+    own = "https://wiki.example.com/droveway"
+    found = rules("--set", f"prometheusRule.runbookUrl={own}")
+    alert = next(one for one in found["api"]["spec"]["groups"][0]["rules"] if "alert" in one)
+    assert alert["annotations"]["runbook_url"] == f"{own}/{alert['alert']}.md"
+    (group,) = found["thresholds"]["spec"]["groups"]
+    set_to = {one["record"].rsplit(":", 1)[-1]: one["expr"] for one in group["rules"]}
+    assert set_to["cost_usd_per_h"] == "500"
+    assert set_to["error_high_ratio"] == "0.05"
+
+
+def test_a_misspelt_threshold_is_refused() -> None:
+    outcome = template("production", "--set", "prometheusRule.thresholds.cost_usd=5")
+    assert outcome.returncode != 0
+    assert "no cost_usd;" in outcome.stderr
+
+
+def test_prometheus_takes_the_rules_as_the_chart_renders_them(tmp_path: Path) -> None:
+    for name, one in rules().items():
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(yaml.safe_dump(one["spec"]))
+        outcome = run("promtool", "check", "rules", str(file))
+        assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+
+
+def test_a_packaged_chart_holds_the_files_themselves(tmp_path: Path) -> None:
+    outcome = run("helm", "package", str(CHART), "--destination", str(tmp_path))
+    assert outcome.returncode == 0, outcome.stderr
+    (archive,) = tmp_path.glob("*.tgz")
+    with tarfile.open(archive) as packed:
+        inside = {member.name for member in packed.getmembers() if member.isfile()}
+    assert {f"droveway/rules/{path.name}" for path in RULES.glob("*.yaml")} <= inside
 
 
 def test_the_rendered_manifest_is_that_of_the_chart(tmp_path: Path) -> None:

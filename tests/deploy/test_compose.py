@@ -17,7 +17,10 @@ pytestmark = pytest.mark.ops
 FOLDER = Path(__file__).parents[2] / "deploy/compose"
 FILE = FOLDER / "compose.yaml"
 MADE_BY_SET_UP = "./state"
-FOREIGN = {"nats", "jaeger"}
+SEEDS = {user.name for user in USERS}
+MONITORING = {"grafana", "prometheus", "prometheus-history", "alertmanager"}
+FOREIGN = {"nats", "jaeger", *MONITORING}
+OF_ALERTS = MONITORING - {"grafana"}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,7 @@ def test_it_follows_the_compose_specification() -> None:
 
 
 def test_all_services_and_their_surroundings_are_there(compose: dict[str, Any]) -> None:
-    others = {"droveway", "nats", "setup", "simulator", "jaeger"}
+    others = {"droveway", "setup", "simulator", *FOREIGN}
     assert services(compose).keys() == deployed_settings.SERVICES.keys() | others
 
 
@@ -56,14 +59,18 @@ def test_every_mounted_file_exists_or_is_made_by_the_set_up(compose: dict[str, A
         for service in services(compose).values()
         for volume in service.get("volumes", [])
     }
-    assert {source for source in sources if not source.startswith(MADE_BY_SET_UP)} == {"./config"}
-    assert (FOLDER / "config").is_dir()
-    seeds = {secret["file"] for secret in compose["secrets"].values()}
-    assert seeds <= {f"{MADE_BY_SET_UP}/nats/{user.name}.nk" for user in USERS}
+    kept = {source for source in sources if not source.startswith(MADE_BY_SET_UP)}
+    assert {source for source in kept if not (FOLDER / source).exists()} == set()
+    secrets = {secret["file"] for secret in compose["secrets"].values()}
+    seeds = {f"{MADE_BY_SET_UP}/nats/{user.name}.nk" for user in USERS}
+    assert secrets - seeds == {f"{MADE_BY_SET_UP}/grafana.password"}
 
 
 def test_no_container_gets_the_seed_of_another_user(compose: dict[str, Any]) -> None:
     for name, service in services(compose).items():
+        if name in FOREIGN:
+            assert not {one["source"] for one in service.get("secrets", [])} & SEEDS, name
+            continue
         expected = [{"source": name, "target": f"{name}.nk"}] if name in compose["secrets"] else []
         assert service.get("secrets", []) == expected
         if expected:
@@ -112,3 +119,71 @@ def test_the_example_environment_names_only_what_the_file_reads() -> None:
     read = set(re.findall(r"\$\{([A-Z_]+)", FILE.read_text()))
     named = re.findall(r"^#?([A-Z_]+)=", (FOLDER / ".env.example").read_text(), re.MULTILINE)
     assert set(named) == read
+
+
+def test_grafana_has_no_password_but_the_operators(compose: dict[str, Any]) -> None:
+    grafana = services(compose)["grafana"]
+    told = grafana["environment"]
+    assert [name for name in told if "PASSWORD" in name] == ["GF_SECURITY_ADMIN_PASSWORD__FILE"]
+    assert told["GF_USERS_ALLOW_SIGN_UP"] == told["GF_AUTH_ANONYMOUS_ENABLED"] == "false"
+    assert "test -s /run/secrets/password" in grafana["entrypoint"][-1]
+    assert "./state/grafana:/var/lib/grafana" in grafana["volumes"], "it would forget its users"
+
+
+def test_grafana_finds_its_files_and_variables(compose: dict[str, Any]) -> None:
+    grafana = services(compose)["grafana"]
+    mounted = {
+        inside: (FOLDER / outside).resolve()
+        for outside, inside, _mode in (
+            volume.split(":") for volume in grafana["volumes"] if volume.endswith(":ro")
+        )
+    }
+    provisioning = mounted["/etc/grafana/provisioning"]
+    provider = yaml.safe_load((provisioning / "dashboards/droveway.yaml").read_text())
+    (dashboards,) = provider["providers"]
+    assert list(mounted[dashboards["options"]["path"]].glob("*.json"))
+    named = "".join(path.read_text() for path in provisioning.rglob("*.yaml"))
+    variables = set(re.findall(r"(?<!\$)\$\{?([A-Z][A-Z_]*)", named))
+    assert variables <= grafana["environment"].keys()
+    hosts = set(re.findall(r"url: http://([a-z-]+):", named))
+    assert hosts <= services(compose).keys()
+
+
+def test_monitoring_is_a_profile_of_its_own(compose: dict[str, Any]) -> None:
+    for name, service in services(compose).items():
+        assert (service.get("profiles") == ["monitoring"]) is (name in MONITORING), name
+
+
+def test_the_monitoring_keeps_what_it_has_for_as_long_as_told(compose: dict[str, Any]) -> None:
+    for name, kept in (("prometheus", "7d"), ("prometheus-history", "90d")):
+        service = services(compose)[name]
+        assert f"--storage.tsdb.retention.time={kept}" in service["command"]
+        assert "--web.enable-lifecycle" in service["command"]
+    stored = [volume for name in OF_ALERTS for volume in services(compose)[name]["volumes"]]
+    assert len([volume for volume in stored if volume.startswith("./state/")]) == len(OF_ALERTS)
+
+
+def test_the_monitoring_reads_files_that_are_there(compose: dict[str, Any]) -> None:
+    for name in OF_ALERTS:
+        service = services(compose)[name]
+        mounted = dict(volume.split(":")[1::-1] for volume in service["volumes"])
+        (option,) = (one for one in service["command"] if one.startswith("--config.file="))
+        folder, _, file = option.removeprefix("--config.file=").rpartition("/")
+        assert (FOLDER / mounted[folder] / file).is_file(), option
+
+
+def test_prometheus_asks_every_service_and_tells_alertmanager(compose: dict[str, Any]) -> None:
+    config = yaml.safe_load((FOLDER / "../../otel/prometheus/compose.yaml").read_text())
+    asked = {
+        name
+        for job in config["scrape_configs"]
+        for found in job.get("dns_sd_configs", ())
+        for name in found["names"]
+    }
+    assert asked == deployed_settings.SERVICES.keys()
+    (manager,) = config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"]
+    assert manager.partition(":")[0] in services(compose)
+    by_hand = yaml.safe_load((FOLDER / "../../otel/prometheus/prometheus.yaml").read_text())
+    assert [job["job_name"] for job in by_hand["scrape_configs"]] == [
+        job["job_name"] for job in config["scrape_configs"]
+    ]
