@@ -56,14 +56,16 @@ check: $(DEV_READY) ## Lint, format, types, layers, generated files up to date; 
 	$(PY) contracts/generate.py --check
 	$(PY) -m docs.generate_settings --check
 	$(PY) -m docs.generate_openapi --check
+	$(PY) -m grafana.generate --check
 
 generate: $(DEV_READY) ## Write the generated files anew (schemas, tables, API documents).
 	$(PY) contracts/generate.py
 	$(PY) -m docs.generate_settings
 	$(PY) -m docs.generate_openapi
+	$(PY) -m grafana.generate
 
 test-ops: $(DEV_READY) $(TOOLS_READY) $(LOCAL_MODEL_READY) $(MOCKS_READY) $(ASYNCAPI_READY) ## Test chart, images, alerts, upstreams of others; installs Debian packages.
-	@sh deploy/tools/debian.sh buildah mmdebstrap prometheus prometheus-alertmanager
+	@sh deploy/tools/debian.sh buildah mmdebstrap postgresql prometheus prometheus-alertmanager
 	PATH="$(abspath $(CACHE)/tools/commands):$$PATH" $(PYTEST) -m ops tests $(ARGS)
 
 test-sdks: $(SDK_TESTS) ## Test with each major of the official SDKs, against each dialect and a real model.

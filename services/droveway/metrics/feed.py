@@ -1,139 +1,286 @@
-"""The durable pull consumer of USAGE: batches of rows, each acknowledged once it is counted."""
+"""Reads USAGE page by page behind the ledger's position, and has each page written.
+
+There is no consumer in the broker and nothing to acknowledge: the position stands in the database,
+in the same transaction as what it counts. The stream is looked at a few times a second, which costs
+less than to hear each row when it comes. Whatever fails, the position says where to go on.
+
+Of several replicas the one that came last counts. One that finds itself replaced stands by, and
+takes over when its successor stays silent.
+"""
 
 import asyncio
 import logging
-from collections import OrderedDict
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import time
+from typing import NamedTuple, Protocol
 
-import msgspec
-
-from droveway.contracts import usage
-from droveway.contracts.envelope import MALFORMED
-from droveway.contracts.jetstream import USAGE, USAGE_CONSUMER
+from droveway.contracts.jetstream import USAGE
+from droveway.metrics.ledger import position
+from droveway.metrics.ledger.database import Database, LedgerAway, RowRefused
+from droveway.metrics.ledger.migrate import migrate
+from droveway.metrics.ledger.position import Moved, Position
+from droveway.metrics.ledger.totals import Totals, totals
+from droveway.metrics.ledger.writer import Counted, Page, Writer
+from droveway.metrics.settings import MetricsSettings
+from droveway.metrics.usage_stream import UsageStream
 from droveway.otel.logs import log_event
+from droveway.runtime.backoff import full_jitter_s
 from droveway.runtime.bus import Bus
+from droveway.runtime.bus.direct_get import reading
 from droveway.runtime.errors import BusError
+from droveway.runtime.rare_log import RareLog
 
 log = logging.getLogger(__name__)
 
-_NEXT = f"$JS.API.CONSUMER.MSG.NEXT.{USAGE}.{USAGE_CONSUMER}"
-_EXPIRES_S = 5.0
-_RETRY_S = 1.0
-_ACK = b"+ACK"
+_RETRY_BASE_S = 0.2
+_RETRY_CAP_S = 5.0
+_BEATS = 3
+"""In the time after which a silent writer is replaced."""
+_SAY_AGAIN_S = 60.0
+_LEAVE_WITHIN_S = 2.0
 
 
-class FeedStatistics(NamedTuple):
+class Counters(Protocol):
+    """Who is told what was counted."""
+
+    def begin(self, so_far: Totals) -> None:
+        """This process counts from here on."""
+
+    def count(self, counted: Counted) -> None:
+        """A transaction is committed."""
+
+    def end(self) -> None:
+        """Another process counts now."""
+
+
+class UsageStatistics(NamedTuple):
     """A snapshot for gauges."""
 
     rows: int
+    """Rows that this process has newly counted."""
     repeated: int
+    """Rows that the stream had once more: counted once."""
     invalid: int
+    """Messages that are no rows; they are given up."""
     connected: int
     """1 while the stream answers."""
+    lag_rows: int
+    """Rows of the stream that aren't counted yet."""
+
+
+class LedgerStatistics(NamedTuple):
+    """A snapshot for gauges."""
+
+    counting: int
+    """1 in the one replica that counts."""
+    connected: int
+    """1 while the database answers."""
+    sequence: int
+    """Of USAGE: all rows up to it are counted."""
+    refused: int
+    """Rows that the database took for wrong: left out."""
+    failed: int
+    """Reads and writes that were repeated, since stream or database didn't answer."""
 
 
 class UsageFeed:
-    """Hands each row to `on_row` once, however often the stream delivers it."""
+    """Has each row counted once."""
 
     def __init__(
-        self, bus: Bus, batch_rows: int, remembered: int, on_row: Callable[[usage.Row], None]
+        self,
+        bus: Bus,
+        database: Database,
+        writer: Writer,
+        own: MetricsSettings,
+        counters: Counters,
     ) -> None:
         self._bus = bus
-        self._batch_rows = batch_rows
-        self._remembered = remembered
-        self._on_row = on_row
-        self._seen: OrderedDict[bytes | str, None] = OrderedDict()
-        self._left = 0
-        self._ack = ""
-        self._wake = asyncio.Event()
-        self._answered = False
-        self._rows = 0
-        self._repeated = 0
-        self._invalid = 0
+        self._database = database
+        self._writer = writer
+        self._settings = own
+        self._counters = counters
+        self.stream = UsageStream(bus, own)
+        self.database_problem = "not opened yet"
+        self.caught_up_ms = 0
+        """Unix milliseconds at which all rows that the stream had were counted; 0: never, or
+        another replica counts."""
+        self._standing = Position(0, 0, 0, "", 0)
+        self._opened = self._counting = self._replaced = False
+        self._rows = self._repeated = self._refused = self._failed = self._failures = 0
+        self._beat_s = 0.0
+        self._trouble = RareLog(log, "ledger_trouble", every_s=_SAY_AGAIN_S)
+        self._bad_row = RareLog(log, "usage_row_refused")
 
     async def run(self) -> None:
-        """Asks for batch after batch, until cancelled."""
-        reply = await self._bus.open_feed(self._on_delivery)
-        while True:
-            try:
-                await self._one_batch(reply)
-            except BusError:
-                self._answered = False
-                await asyncio.sleep(_RETRY_S)
+        """Counts, or stands by, until cancelled.
 
-    def problem(self) -> str:
-        """Why rows don't come; empty when they would."""
-        return "" if self._answered else "the stream USAGE doesn't answer"
+        Raises:
+            SettingsError: The database can't be there, or a newer program has made it.
+        """
+        forget = self._bus.on_reconnected(self.stream.doubt)
+        try:
+            while True:
+                wait_s = await self._try()
+                await asyncio.sleep(wait_s)
+        finally:
+            forget()
+            await self._leave()
 
-    def statistics(self) -> FeedStatistics:
+    def usage(self) -> UsageStatistics:
         """A snapshot for gauges."""
-        return FeedStatistics(
+        return UsageStatistics(
             rows=self._rows,
             repeated=self._repeated,
-            invalid=self._invalid,
-            connected=int(self._answered),
+            invalid=self.stream.invalid,
+            connected=int(not self.stream.problem),
+            lag_rows=self.lag_rows,
         )
 
-    async def _one_batch(self, reply: str) -> None:
-        self._left = self._batch_rows
-        self._wake.clear()
-        question: dict[str, Any] = {
-            "batch": self._batch_rows,
-            "expires": int(_EXPIRES_S * 1e9),
-            "idle_heartbeat": int(_RETRY_S * 1e9),
-        }
-        self._bus.publish(_NEXT, msgspec.json.encode(question), reply)
-        while self._left > 0:
-            try:
-                async with asyncio.timeout(3 * _RETRY_S):
-                    await self._wake.wait()
-            except TimeoutError:  # not even a heartbeat: the broker has forgotten the question
-                self._answered = False
-                return
-            self._wake.clear()
+    def statistics(self) -> LedgerStatistics:
+        """A snapshot for gauges."""
+        return LedgerStatistics(
+            counting=int(self._counting),
+            connected=int(not self.database_problem),
+            sequence=self._standing.sequence,
+            refused=self._refused,
+            failed=self._failed,
+        )
 
-    def _on_delivery(self, payload: bytes, ack: str, status: int) -> None:
-        self._answered = status in (0, 100, 404, 408, 409)
-        self._wake.set()
-        if status == 100:
-            return
-        if status:
-            self._left = 0
-            return
-        self._left -= 1
+    @property
+    def position(self) -> int:
+        """The sequence of USAGE up to which all rows are counted."""
+        return self._standing.sequence
+
+    @property
+    def lag_rows(self) -> int:
+        """Rows of the stream that aren't counted yet, as of the last look at its end."""
+        return max(0, self.stream.last_sequence - self._standing.sequence)
+
+    async def _try(self) -> float:
+        """One run until something fails; the seconds to wait before the next."""
         try:
-            row = usage.row_decoder.decode(payload)
-        except MALFORMED as error:
-            self._invalid += 1
-            log_event(log, "bad_row", level=logging.ERROR, reason=str(error)[:200])
-            self._acknowledge(ack)
+            if not self._opened:
+                await migrate(self._database)
+                self._opened = True
+            await self._become_writer()
+            await self._count()
+        except Moved:
+            return 0.0
+        except BusError as error:
+            self._trouble.warn(reason=str(error))
+        except LedgerAway as error:
+            self.database_problem = f"{self._database.name}: {error}"
+            self._trouble.warn(database=self._database.name, reason=str(error))
+        self._failed += 1
+        self._failures += 1
+        return full_jitter_s(self._failures - 1, base_s=_RETRY_BASE_S, cap_s=_RETRY_CAP_S)
+
+    async def _leave(self) -> None:
+        """Lets another replica take over at once."""
+        if not self._counting:
             return
-        if self._is_new(row):
-            self._rows += 1
-            self._on_row(row)
-        else:
-            self._repeated += 1
-        self._acknowledge(ack)
-
-    def _is_new(self, row: usage.Row) -> bool:
-        key = row.attempt_id if isinstance(row, usage.AttemptRecorded) else row.request_id
-        if key in self._seen:
-            return False
-        self._seen[key] = None
-        if len(self._seen) > self._remembered:
-            self._seen.popitem(last=False)
-        return True
-
-    def _acknowledge(self, ack: str) -> None:
-        """Acknowledges this row and all before it, once per turn of the loop."""
-        if not self._ack:
-            asyncio.get_running_loop().call_soon(self._send_ack)
-        self._ack = ack
-
-    def _send_ack(self) -> None:
-        ack, self._ack = self._ack, ""
+        self._end()
         try:
-            self._bus.publish(ack, _ACK)
-        except BusError:
-            return  # delivered again, and known then
+            async with asyncio.timeout(_LEAVE_WITHIN_S), self._database.writing() as connection:
+                await position.leave(connection, self._standing)
+        except (LedgerAway, Moved, TimeoutError) as error:
+            log_event(log, "ledger_not_left", level=logging.DEBUG, reason=str(error))
+
+    async def _become_writer(self) -> None:
+        standing = await position.find(self._database)
+        self._works(standing)
+        if standing.writer != self._bus.instance:
+            if self._counting:
+                self._replaced = True
+                self._end()
+                log_event(log, "ledger_stands_by", writer=standing.writer)
+            if self._replaced:
+                standing = await self._silence(standing)
+            async with self._database.writing() as connection:
+                await position.take(connection, standing, self._bus.instance)
+        async with self._database.reading() as connection:
+            self._works(await position.look(connection))
+            so_far = await totals(connection)
+        if self._standing.writer != self._bus.instance:
+            raise Moved("another replica was faster")
+        self._counters.begin(so_far)
+        self._counting = True
+        self.stream.doubt()
+        log_event(log, "ledger_counts", sequence=self._standing.sequence)
+
+    async def _silence(self, standing: Position) -> Position:
+        """Returns once nobody has moved the position for a while."""
+        own = self._settings
+        until_s = time.monotonic() + own.take_over_s
+        while time.monotonic() < until_s:
+            await asyncio.sleep(own.take_over_s / (2 * _BEATS))
+            async with self._database.reading() as connection:
+                now = await position.look(connection)
+            self._works(now)
+            if (now.writer, now.beat) != (standing.writer, standing.beat):
+                standing, until_s = now, time.monotonic() + own.take_over_s
+            if not now.writer:
+                break
+        return standing
+
+    async def _count(self) -> None:
+        """Page after page; ends by an error only."""
+        own = self._settings
+        async with reading(self._bus, USAGE, own.read_within_s) as reader:
+            while True:
+                if (there := await self.stream.right_place(reader, self._standing)) is not None:
+                    await self._move(there)
+                began_ms = time.time_ns() // 1_000_000
+                page, complete = await self.stream.page(reader, self._standing.sequence)
+                if page is not None:
+                    await self._write(page)
+                elif time.monotonic() - self._beat_s > own.take_over_s / _BEATS:
+                    await self._move(self._standing.sequence)
+                self._failures = 0
+                if complete:
+                    self.caught_up_ms = began_ms
+                    await asyncio.sleep(own.poll_s)
+
+    async def _write(self, page: Page) -> None:
+        try:
+            self._counted(await self._writer.write(self._standing, page))
+        except RowRefused:
+            for row in page.rows:
+                await self._write_one(
+                    page._replace(
+                        rows=[row],
+                        sequence=self._standing.sequence,
+                        stored_ms=self._standing.stored_ms,
+                    )
+                )
+            self._counted(await self._writer.write(self._standing, page._replace(rows=[])))
+
+    async def _write_one(self, page: Page) -> None:
+        """A page of one row, which is left out if it is what the database refuses."""
+        try:
+            self._counted(await self._writer.write(self._standing, page))
+        except RowRefused as error:
+            self._refused += 1
+            self._bad_row.warn(behind=page.sequence, reason=str(error))
+
+    async def _move(self, sequence: int) -> None:
+        async with self._database.writing() as connection:
+            moved = await position.advance(
+                connection, self._standing, sequence, self._standing.stored_ms
+            )
+        self._works(moved)
+
+    def _counted(self, counted: Counted) -> None:
+        self._works(counted.position)
+        self._rows += len(counted.rows)
+        self._repeated += counted.repeated
+        self._counters.count(counted)
+
+    def _works(self, standing: Position) -> None:
+        self._standing = standing
+        self._beat_s = time.monotonic()
+        self.database_problem = ""
+
+    def _end(self) -> None:
+        self._counting = False
+        self.caught_up_ms = 0
+        self._counters.end()

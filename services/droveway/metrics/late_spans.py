@@ -18,6 +18,8 @@ _ROOTS: dict[tuple[str, str], tuple[str, SpanKind]] = {
     ),
 }
 """By protocol and operation as rows name them: the root is as it would have been if sampled."""
+_UNSAMPLED = "-00"
+"""How the `traceparent` ends; it is taken apart only for a request that gets spans."""
 
 
 class LateSpans:
@@ -32,11 +34,10 @@ class LateSpans:
 
     def saw_attempt(self, row: AttemptRecorded) -> None:
         """Keeps an unsampled attempt; a sampled one has left its spans already."""
-        span = parse_traceparent(row.traceparent)
-        if span is None or span.sampled:
+        if not row.traceparent.endswith(_UNSAMPLED):
             return
         if (root := self._built.get(row.request_id)) is not None:  # rows of two services can cross
-            self._record_attempt(row, span, root)
+            self._record_attempt(row, parse_traceparent(row.traceparent) or child(root), root)
             return
         self._attempts.setdefault(row.request_id, []).append(row)
         if len(self._attempts) > self._max_pending:
@@ -45,11 +46,10 @@ class LateSpans:
     def saw_request(self, row: RequestRecorded) -> None:
         """Builds the request's spans when it failed or was slow."""
         attempts = self._attempts.pop(row.request_id, [])
-        root = parse_traceparent(row.traceparent)
-        if root is None or root.sampled:
+        if row.outcome not in ("failed", "interrupted") and row.times.ended_us <= self._slow_us:
             return
-        worth_it = row.outcome in ("failed", "interrupted") or row.times.ended_us > self._slow_us
-        if worth_it and self._telemetry.wants(keep(root)):
+        root = parse_traceparent(row.traceparent)
+        if root is not None and not root.sampled and self._telemetry.wants(keep(root)):
             self._build(row, keep(root), attempts)
 
     def _build(
@@ -77,6 +77,7 @@ class LateSpans:
                 names.DROVEWAY_REQUEST_ID: attempt.request_id,
                 names.DROVEWAY_ATTEMPT: attempt.attempt,
                 names.DROVEWAY_TARGET: f"{attempt.provider}/{attempt.model}",
+                names.DROVEWAY_CHANNEL: attempt.channel or None,
                 names.DROVEWAY_OUTCOME: attempt.outcome,
                 names.HTTP_RESPONSE_STATUS_CODE: attempt.status or None,
                 names.GEN_AI_USAGE_INPUT_TOKENS: attempt.usage.input_tokens,
@@ -101,6 +102,7 @@ class LateSpans:
                 names.DROVEWAY_DOOR: row.protocol,
                 names.GEN_AI_REQUEST_MODEL: row.model,
                 names.HTTP_RESPONSE_STATUS_CODE: row.status,
+                names.DROVEWAY_CHANNEL: row.channel or None,
                 names.DROVEWAY_OUTCOME: row.outcome,
                 names.DROVEWAY_LATE: True,
                 names.ERROR_TYPE: row.code or None,

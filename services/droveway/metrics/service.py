@@ -1,47 +1,114 @@
 """The metrics service's wiring."""
 
 import asyncio
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from droveway.contracts import usage
+from droveway.contracts.config import Config
+from droveway.contracts.usage import AttemptRecorded
+from droveway.metrics.budget_events import BudgetEvents
 from droveway.metrics.exposition import UsageMetrics
 from droveway.metrics.feed import UsageFeed
+from droveway.metrics.lag import LagWatch
 from droveway.metrics.late_spans import LateSpans
+from droveway.metrics.ledger.auditor import Auditor
+from droveway.metrics.ledger.database import Database
+from droveway.metrics.ledger.retention import Retention
+from droveway.metrics.ledger.writer import Counted, Writer
 from droveway.metrics.price_book import PriceBook
 from droveway.metrics.price_publisher import PricePublisher
+from droveway.metrics.reports.desk import ReportDesk
+from droveway.metrics.reports.rates import rates_of
 from droveway.metrics.settings import MetricsSettings
+from droveway.metrics.streams import StreamWatch
 from droveway.runtime.config_file import LiveConfig
-from droveway.runtime.service import Ready, running
+from droveway.runtime.service import Process, Ready, running
 
 
 async def run(settings: MetricsSettings, stop: asyncio.Event, ready: Ready) -> None:
-    """Counts rows until `stop`; what wasn't acknowledged then comes again later."""
+    """Counts rows until `stop`; the position in the database says where the next one goes on."""
     live = LiveConfig(settings.config)
-    async with running("metrics", settings) as process:
+    async with _opened(settings.database) as database, running("metrics", settings) as process:
         book = PriceBook(live.current)
-        metrics = UsageMetrics(process.registry, book, settings.max_labels)
-        late = LateSpans(process.telemetry, settings.slow_s, settings.pending_requests)
+        publisher = PricePublisher(process.bus, book)
+        streams = StreamWatch(process.bus)
+        told = _Told(process, live, settings)
+        feed = UsageFeed(process.bus, database, Writer(database, book.price), settings, told)
+        desk = ReportDesk(
+            process.bus, database, process.consumer("report", settings.max_reports),
+            settings.report_within_s, settings.report_max_rows,
+        )  # fmt: skip
+        auditor = Auditor(
+            process.bus, database, lambda: feed.caught_up_ms,
+            settings.missing_row_s, settings.rows_kept_days,
+        )  # fmt: skip
+        retention = Retention(
+            database, process.instance, settings.rows_kept_days, settings.hours_kept_days
+        )
 
-        def on_row(row: usage.Row) -> None:
-            if isinstance(row, usage.AttemptRecorded):
-                metrics.count_attempt(row)
-                late.saw_attempt(row)
-            else:
-                metrics.count_request(row)
-                late.saw_request(row)
+        watch = LagWatch(feed, process.events, settings.behind_s)
+        gauges = process.gauges
+        gauges.add("usage", feed.usage)
+        gauges.add("ledger", feed.statistics)
+        gauges.add("audit", auditor.statistics)
+        gauges.add("retention", retention.statistics)
+        gauges.add("report", desk.statistics)
+        gauges.add("prices", publisher.statistics)
+        gauges.add("config", live.statistics)
+        streams.show(gauges)
+        process.checks["usage"] = lambda: feed.stream.problem
+        process.checks["ledger"] = lambda: feed.database_problem
+        process.discovery.facts["usage_lag_rows"] = lambda: feed.lag_rows
+        process.events.follow(live)
+        live.on_change(book.configure)
+        live.on_change(desk.configure)
 
         async def count() -> None:
             await asyncio.to_thread(book.load)  # rows wait for it in the stream, not in this loop
+            gc.freeze()  # the list's 40 MB never become garbage: no collection looks at them
             process.background(publisher.run())
             await feed.run()
 
-        publisher = PricePublisher(process.bus, book)
-        live.on_change(book.configure)
-        feed = UsageFeed(process.bus, settings.batch_rows, settings.remembered_rows, on_row)
-        process.gauges.add("usage", feed.statistics)
-        process.gauges.add("prices", publisher.statistics)
-        process.gauges.add("config", live.statistics)
-        process.checks["usage"] = feed.problem
-        process.background(live.follow())
-        process.background(count())
+        await desk.listen()
+        await BudgetEvents(process.bus, process.registry).listen()
+        for work in (live.follow, streams.run, count, watch.run, auditor.run, retention.run):
+            process.background(work())
         process.takes_work(ready, 0)
         await stop.wait()
+
+
+@asynccontextmanager
+async def _opened(told: str) -> AsyncIterator[Database]:
+    database = Database(told)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+class _Told:
+    """Who hears of what the ledger has counted: the counters, and the spans that come late."""
+
+    def __init__(self, process: Process, live: LiveConfig, own: MetricsSettings) -> None:
+        self._metrics = UsageMetrics(process.registry, self._yuan, own.max_labels)
+        self._late = LateSpans(process.telemetry, own.slow_s, own.pending_requests)
+        self.begin = self._metrics.begin
+        self.end = self._metrics.end
+        self._rates = rates_of(live.current)
+        live.on_change(self._configure)
+
+    def count(self, counted: Counted) -> None:
+        """A transaction is committed."""
+        self._metrics.count(counted)
+        for row in counted.rows:
+            if isinstance(row, AttemptRecorded):
+                self._late.saw_attempt(row)
+            else:
+                self._late.saw_request(row)
+
+    def _yuan(self, tenant: str) -> float:
+        return self._rates.of_tenant.get(tenant, self._rates.default)
+
+    def _configure(self, config: Config) -> None:
+        self._rates = rates_of(config)

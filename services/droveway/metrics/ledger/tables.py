@@ -1,7 +1,8 @@
 """The ledger's tables, for SQLite and PostgreSQL alike; `migrations/` makes and changes them.
 
 Times are Unix milliseconds by the broker's clock, as it stored the row: budgets count by the same.
-Money is nano-dollars. Rows are kept for days, sums by the hour for months.
+Money is nano-dollars. Rows are kept for days, sums by the hour for months; in hour 0 of each stands
+what was counted in hours that are no longer kept, without keys, so that totals never shrink.
 """
 
 from sqlalchemy import (
@@ -16,12 +17,13 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 metadata = MetaData()
 
 _ID = String(64)
-_NAME = String(4_096)
+_NAME = String(256)  # what is longer is cut: an index of PostgreSQL has no room for it
 
 
 def _count(name: str) -> Column[int]:
@@ -38,6 +40,17 @@ def _tokens() -> tuple[Column[int], ...]:
         _count("cache_write_1h_tokens"),
         _count("reasoning_tokens"),
     )
+
+
+def _channel() -> Column[str]:
+    """`canary` or `stable`, of a route that has a canary; else empty."""
+    return Column("channel", String(16), nullable=False, server_default="")
+
+
+def _by_channel(name: str) -> Index:
+    """Rows of canaries' routes alone: it costs the others nothing."""
+    only = text("channel <> ''")
+    return Index(name, "channel", "stored_ms", sqlite_where=only, postgresql_where=only)
 
 
 attempts = Table(
@@ -61,12 +74,14 @@ attempts = Table(
     Column("estimated", Boolean, nullable=False),
     *_tokens(),
     Column("cost_nano_usd", BigInteger, nullable=False),
-    Column("price_id", Integer, nullable=False),  # of `prices`: by what it was counted
-    Column("began_ns", BigInteger, nullable=False),
-    Column("first_token_us", BigInteger),
     Column("ended_us", BigInteger, nullable=False),
+    Column("first_token_us", BigInteger),
+    Column("began_ns", BigInteger, nullable=False),
+    Column("price_id", Integer, nullable=False),  # of `prices`: by what it was counted
+    _channel(),
     Index("attempts_by_request", "request_id"),
     Index("attempts_by_time", "stored_ms"),
+    _by_channel("attempts_by_channel"),
 )
 """One row per upstream attempt."""
 
@@ -89,10 +104,13 @@ requests = Table(
     Column("attempt_id", LargeBinary(16)),  # the one that answered
     Column("estimated", Boolean, nullable=False),
     *_tokens(),
-    Column("began_ns", BigInteger, nullable=False),
-    Column("first_byte_us", BigInteger),
     Column("ended_us", BigInteger, nullable=False),
+    Column("first_byte_us", BigInteger),
+    Column("began_ns", BigInteger, nullable=False),
+    Column("traceparent", _ID, nullable=False),
+    _channel(),
     Index("requests_by_time", "stored_ms"),
+    _by_channel("requests_by_channel"),
 )
 """One row per accepted request."""
 
@@ -117,6 +135,7 @@ def _hours(name: str, *columns: Column[int]) -> Table:
         Column("target", _NAME, primary_key=True),  # the provider's name; of requests: empty
         Column("stream", Boolean, primary_key=True),
         *columns,
+        sqlite_with_rowid=False,
     )
 
 
@@ -150,6 +169,22 @@ request_hours = _hours(
 )
 """Requests by the hour."""
 
+outcome_hours = Table(
+    "outcome_hours",
+    metadata,
+    Column("hour", Integer, primary_key=True, autoincrement=False),
+    Column("provider", _ID, primary_key=True),
+    Column("outcome", String(16), primary_key=True),
+    Column("status", SmallInteger, primary_key=True, autoincrement=False),
+    _count("attempts"),
+    _count("further"),  # those that were their request's second, third, ...
+    sqlite_with_rowid=False,
+)
+"""What attempts came to by the hour."""
+
+HOURS = (attempt_hours, request_hours, outcome_hours)
+"""All that is summed by the hour."""
+
 positions = Table(
     "positions",
     metadata,
@@ -157,6 +192,10 @@ positions = Table(
     Column("sequence", BigInteger, nullable=False),  # all rows up to it are counted
     Column("stored_ms", BigInteger, nullable=False),  # that row's time
     Column("summed_from_hour", Integer, nullable=False, server_default="0"),
+    Column("writer", _ID, nullable=False, server_default=""),  # the one process that counts
+    Column("beat", BigInteger, nullable=False, server_default="0"),  # grows while it lives
 )
-"""How far the stream is counted. Sums of hours before `summed_from_hour` are kept as they are:
-a ledger that is made again finds only a part of their rows in the stream."""
+"""How far the stream is counted; `stored_ms` 0: the time isn't known.
+
+Sums of hours before `summed_from_hour` are kept as they are: a ledger that is made again finds only
+a part of their rows in the stream."""

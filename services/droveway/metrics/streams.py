@@ -1,0 +1,88 @@
+"""How full the streams are: JetStream is asked, so that alerts come before refusals."""
+
+import asyncio
+import functools
+import math
+import time
+from typing import Any, NamedTuple
+
+from droveway.contracts.jetstream import STREAMS
+from droveway.runtime.bus import Bus
+from droveway.runtime.errors import BusError
+from droveway.runtime.gauges import Gauges
+
+EVERY_S = 15.0
+"""As often as metrics are scraped."""
+_ANSWER_WITHIN_S = 5.0
+
+
+class StreamStatistics(NamedTuple):
+    """A snapshot for gauges; zeros before the first answer, limits of a stream without one +Inf."""
+
+    answering: bool = False
+    """JetStream told of the stream when it was last asked."""
+    age_s: float = -1.0
+    """Seconds since it last did; -1: not yet."""
+    messages: int = 0
+    limit_messages: float = math.inf
+    bytes: int = 0
+    limit_bytes: float = math.inf
+    first_sequence: int = 0
+    last_sequence: int = 0
+    consumers: int = 0
+
+
+class StreamWatch:
+    """What JetStream last told of each of our streams, those behind buckets among them."""
+
+    def __init__(self, bus: Bus, every_s: float = EVERY_S) -> None:
+        self._bus = bus
+        self._every_s = every_s
+        self._told: dict[str, StreamStatistics] = {}
+        self._told_at_s: dict[str, float] = {}
+
+    async def run(self) -> None:
+        """Asks about each stream in turn, until cancelled."""
+        while True:
+            for stream in STREAMS:
+                await self._ask(stream)
+            await asyncio.sleep(self._every_s)
+
+    def show(self, gauges: Gauges) -> None:
+        """Exposes them as `droveway_stream_…`."""
+        for stream in STREAMS:
+            gauges.add("stream", functools.partial(self.statistics, stream), {"stream": stream})
+
+    def statistics(self, stream: str) -> StreamStatistics:
+        """A snapshot for gauges; what an answer once said holds until the next one."""
+        told = self._told.get(stream, StreamStatistics())
+        at_s = self._told_at_s.get(stream)
+        return told if at_s is None else told._replace(age_s=time.monotonic() - at_s)
+
+    async def _ask(self, stream: str) -> None:
+        try:
+            info = await self._bus.jetstream(f"STREAM.INFO.{stream}", {}, _ANSWER_WITHIN_S)
+        except BusError:
+            self._told[stream] = self.statistics(stream)._replace(answering=False)
+            return
+        self._told[stream] = _statistics(info)
+        self._told_at_s[stream] = time.monotonic()
+
+
+def _statistics(info: dict[str, Any]) -> StreamStatistics:
+    config, state = info["config"], info["state"]
+    return StreamStatistics(
+        answering=True,
+        messages=state["messages"],
+        limit_messages=_limit(config.get("max_msgs", -1)),
+        bytes=state["bytes"],
+        limit_bytes=_limit(config.get("max_bytes", -1)),
+        first_sequence=state["first_seq"],
+        last_sequence=state["last_seq"],
+        consumers=state["consumer_count"],
+    )
+
+
+def _limit(told: int) -> float:
+    """JetStream says -1 for no limit."""
+    return told if told > 0 else math.inf

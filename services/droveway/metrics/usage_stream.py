@@ -1,0 +1,132 @@
+"""USAGE as the ledger reads it: pages, its end, and whether it is still the stream that it was."""
+
+import functools
+import logging
+from datetime import UTC, datetime
+
+from droveway.contracts.envelope import MALFORMED, PREFIX
+from droveway.contracts.jetstream import USAGE
+from droveway.metrics.ledger.position import Position
+from droveway.metrics.ledger.writer import Page, Stamped
+from droveway.metrics.quick_rows import decode
+from droveway.metrics.settings import MetricsSettings
+from droveway.otel.logs import log_event
+from droveway.runtime.bus import Bus
+from droveway.runtime.bus.direct_get import DirectGet, Stored
+from droveway.runtime.errors import BusError
+from droveway.runtime.rare_log import RareLog
+
+log = logging.getLogger(__name__)
+
+PATTERN = f"{PREFIX}.usage.*"
+_MS = 1_000
+_TO_THE_S = len("2026-01-01T00:00:00")
+_TO_THE_MS = _TO_THE_S + len(".000")
+
+
+class UsageStream:
+    """Reads behind a position."""
+
+    def __init__(self, bus: Bus, own: MetricsSettings) -> None:
+        self._bus = bus
+        self._settings = own
+        self.problem = "not read yet"
+        self.last_sequence = 0
+        """Of the stream's last message, as of the last look."""
+        self.invalid = 0
+        self._doubtful = True
+        self._bad = RareLog(log, "usage_row_malformed")
+
+    def doubt(self) -> None:
+        """The broker may have lost rows, or begun anew: the next look finds out."""
+        self._doubtful = True
+
+    async def look(self) -> None:
+        """Asks for the stream's end; a stream that doesn't answer is a problem, and no error."""
+        try:
+            await self._end()
+        except BusError as error:
+            self.problem = f"the stream {USAGE} doesn't answer: {error}"
+
+    async def page(self, reader: DirectGet, behind: int) -> tuple[Page | None, bool]:
+        """What comes behind a sequence, and whether that was all.
+
+        Raises:
+            BusError: The stream can't be read now.
+        """
+        own = self._settings
+        try:
+            found = await reader.page(PATTERN, behind + 1, own.page_rows, own.page_bytes)
+        except BusError as error:
+            self.problem = f"the stream {USAGE} doesn't answer: {error}"
+            raise
+        self.problem = ""
+        if not found.messages:
+            return None, True
+        last = found.messages[-1]
+        self.last_sequence = max(self.last_sequence, last.sequence)
+        return Page(self._rows(found.messages), last.sequence, stored_ms(last)), found.complete
+
+    async def right_place(self, reader: DirectGet, standing: Position) -> int | None:
+        """Another sequence to read behind, when the one that is counted isn't this stream's.
+
+        A broker that lost power can have lost its last rows, and an operator can have made the
+        stream anew: then new rows bear sequences that are counted already. They are told by their
+        time; what is read twice is counted once.
+
+        Raises:
+            BusError: The stream can't be read now.
+        """
+        if not self._doubtful:
+            return None
+        end = await self._end()
+        there = None
+        if end < standing.sequence or not await self._is_same(reader, standing):
+            there = await self._behind(reader, standing.stored_ms, end)
+            log_event(
+                log, "usage_made_anew", level=logging.WARNING,
+                counted=standing.sequence, last=end, continued_behind=there,
+            )  # fmt: skip
+        self._doubtful = False
+        return None if there == standing.sequence else there
+
+    async def _is_same(self, reader: DirectGet, standing: Position) -> bool:
+        """Whether the last row that was counted is still the one at its sequence."""
+        if not (standing.sequence and standing.stored_ms):
+            return True
+        found = await reader.page(PATTERN, standing.sequence, 1, self._settings.page_bytes)
+        if not found.messages or found.messages[0].sequence != standing.sequence:
+            return True  # it is older than the stream keeps rows
+        return stored_ms(found.messages[0]) == standing.stored_ms
+
+    async def _behind(self, reader: DirectGet, since_ms: int, end: int) -> int:
+        """The sequence before the first row of that time or later; the stream's end if none is."""
+        since = datetime.fromtimestamp(since_ms / _MS, UTC)
+        found = await reader.page(PATTERN, since, 1, self._settings.page_bytes)
+        return found.messages[0].sequence - 1 if found.messages else end
+
+    async def _end(self) -> int:
+        answer = await self._bus.jetstream(f"STREAM.INFO.{USAGE}", {}, self._settings.read_within_s)
+        self.last_sequence = int(answer["state"]["last_seq"])
+        return self.last_sequence
+
+    def _rows(self, messages: list[Stored]) -> list[Stamped]:
+        rows = []
+        for message in messages:
+            try:
+                rows.append(Stamped(decode(message.payload), stored_ms(message)))
+            except MALFORMED as error:
+                self.invalid += 1
+                self._bad.warn(sequence=message.sequence, reason=str(error)[:200])
+        return rows
+
+
+def stored_ms(message: Stored) -> int:
+    """When the broker stored it, in Unix milliseconds."""
+    return _unix_ms(message.stored_at[:_TO_THE_MS])
+
+
+@functools.lru_cache(64)
+def _unix_ms(stamp: str) -> int:
+    seconds = datetime.fromisoformat(f"{stamp[:_TO_THE_S]}+00:00").timestamp()
+    return int(seconds) * _MS + int(stamp[_TO_THE_S + 1 :])
