@@ -13,7 +13,10 @@ ROOT = Path(__file__).parents[2]
 REGISTRY: dict[str, dict[str, dict[str, Any]]] = yaml.safe_load(
     (ROOT / "otel" / "conventions.yaml").read_text()
 )
-SECTIONS = {"SPAN_": "spans", "EVENT_": "events", "METRIC_": "metrics", "LOG_": "logs"}
+SECTIONS = {
+    "SPAN_": "spans", "EVENT_": "events", "METRIC_": "metrics", "OTLP_": "otlp_metrics",
+    "LOG_": "logs",
+}  # fmt: skip
 SERVICES = {"caller", "gateway", "jobs", "limiter", "metrics", "router"}
 EMITTED = re.compile(r"(gen_ai|droveway|messaging)\.[a-z0-9_.]+|ai_api_[a-z0-9_]+")
 OURS = {name for name in REGISTRY["metrics"] if name.startswith("droveway_")}

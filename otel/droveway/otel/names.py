@@ -1,7 +1,8 @@
 """Every name that leaves Droveway in a span, metric or log line; otel/conventions.yaml explains.
 
-Attributes carry no prefix here; `SPAN_`, `EVENT_`, `METRIC_` and `LOG_` mark the rest. GenAI names
-are the released ones (opentelemetry-util-genai 1.3b0), messaging and HTTP those of core 1.44.
+Attributes carry no prefix here; `SPAN_`, `EVENT_`, `METRIC_`, `OTLP_` and `LOG_` mark the rest.
+GenAI names are the released ones (opentelemetry-util-genai 1.3b0), messaging and HTTP those of core
+1.44.
 """
 
 from typing import Final
@@ -44,6 +45,7 @@ GEN_AI_RESPONSE_FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
 GEN_AI_RESPONSE_ID: Final = "gen_ai.response.id"
 GEN_AI_RESPONSE_MODEL: Final = "gen_ai.response.model"
 GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
+GEN_AI_TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105
 GEN_AI_USAGE_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
 GEN_AI_USAGE_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
 GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
@@ -70,6 +72,7 @@ DROVEWAY_DOOR: Final = "droveway.door"
 DROVEWAY_OUTCOME: Final = "droveway.outcome"
 DROVEWAY_ROUTE: Final = "droveway.route"
 DROVEWAY_TARGET: Final = "droveway.target"
+DROVEWAY_CHANNEL: Final = "droveway.channel"
 DROVEWAY_CREDENTIAL: Final = "droveway.credential"
 DROVEWAY_ATTEMPT: Final = "droveway.attempt"
 DROVEWAY_ATTEMPTS: Final = "droveway.attempts"
@@ -95,16 +98,46 @@ EVENT_COMMIT: Final = "commit"
 EVENT_FIRST_TOKEN: Final = "first_token"  # noqa: S105
 EVENT_LAST_TOKEN: Final = "last_token"  # noqa: S105
 
-# Metrics
+# Metrics of the Prometheus pages
 METRIC_REQUESTS: Final = "ai_api_requests_total"
+METRIC_ERRORS: Final = "ai_api_errors_total"
 METRIC_REQUEST_DURATION: Final = "ai_api_request_duration_seconds"
 METRIC_TIME_TO_FIRST_TOKEN: Final = "ai_api_time_to_first_token_seconds"  # noqa: S105
+METRIC_TIME_PER_OUTPUT_TOKEN: Final = "ai_api_time_per_output_token_seconds"  # noqa: S105
+METRIC_OVERHEAD: Final = "ai_api_overhead_seconds"
+METRIC_INFLIGHT: Final = "ai_api_inflight"
+METRIC_LIMIT_REJECTIONS: Final = "ai_api_limit_rejections_total"
+METRIC_QUEUE_WAIT: Final = "ai_api_queue_wait_seconds"
+METRIC_DESTINATION_UP: Final = "ai_api_destination_up"
 METRIC_TOKENS: Final = "ai_api_tokens_total"
 METRIC_COST: Final = "ai_api_cost_total"
+METRIC_COST_CNY: Final = "ai_api_cost_cny_total"
 METRIC_UNPRICED_TOKENS: Final = "ai_api_unpriced_tokens_total"
 METRIC_UPSTREAM_REQUESTS: Final = "ai_api_upstream_requests_total"
 METRIC_UPSTREAM_DURATION: Final = "ai_api_upstream_duration_seconds"
+METRIC_FAILOVERS: Final = "ai_api_failovers_total"
 METRIC_RECORDED_REQUESTS: Final = "droveway_recorded_requests_total"
+METRIC_TENANT_COST: Final = "droveway_tenant_cost_usd_total"
+METRIC_BUDGET_EVENTS: Final = "droveway_budget_events_total"
+
+# Metrics by OTLP; the second ones of a pair under OTEL_SEMCONV_STABILITY_OPT_IN
+OTLP_CLIENT_DURATION: Final = "gen_ai.client.operation.duration"
+OTLP_CLIENT_DURATION_LATEST: Final = "gen_ai.client.inference.duration"
+OTLP_CLIENT_TOKENS: Final = "gen_ai.client.token.usage"
+OTLP_CLIENT_INPUT_TOKENS: Final = "gen_ai.client.inference.usage.input_tokens"
+OTLP_CLIENT_OUTPUT_TOKENS: Final = "gen_ai.client.inference.usage.output_tokens"
+OTLP_CLIENT_CACHE_READ_TOKENS: Final = "gen_ai.client.inference.usage.cache_read.input_tokens"
+OTLP_CLIENT_CACHE_WRITE_TOKENS: Final = "gen_ai.client.inference.usage.cache_write.input_tokens"
+OTLP_CLIENT_REASONING_TOKENS: Final = "gen_ai.client.inference.usage.reasoning.output_tokens"
+OTLP_CLIENT_OPERATION_INPUT_TOKENS: Final = "gen_ai.client.inference.operation.input_tokens"
+OTLP_CLIENT_OPERATION_OUTPUT_TOKENS: Final = "gen_ai.client.inference.operation.output_tokens"
+OTLP_CLIENT_FIRST_CHUNK: Final = "gen_ai.client.operation.time_to_first_chunk"
+OTLP_CLIENT_FIRST_CHUNK_LATEST: Final = "gen_ai.client.inference.time_to_first_chunk"
+OTLP_CLIENT_PER_CHUNK: Final = "gen_ai.client.operation.time_per_output_chunk"
+OTLP_CLIENT_PER_CHUNK_LATEST: Final = "gen_ai.client.inference.time_per_output_chunk"
+OTLP_SERVER_DURATION: Final = "gen_ai.server.request.duration"
+OTLP_SERVER_FIRST_TOKEN: Final = "gen_ai.server.time_to_first_token"  # noqa: S105
+OTLP_SERVER_PER_TOKEN: Final = "gen_ai.server.time_per_output_token"  # noqa: S105
 
 # Log events
 LOG_REQUEST: Final = "request"

@@ -6,10 +6,9 @@ trace context is passed on all the same.
 """
 
 import importlib.metadata
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
-
-import msgspec
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from droveway.otel.context import (
     Attributes,
@@ -20,94 +19,40 @@ from droveway.otel.context import (
     continue_trace,
     parse_traceparent,
 )
+from droveway.otel.genai import OtlpStatistics
+from droveway.otel.settings import TelemetrySettings
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
+
+    from droveway.otel.genai_metrics import GenAiMetrics
     from droveway.otel.spans import SpanRecorder, SpanStatistics
 
+__all__ = ["Telemetry", "TelemetrySettings", "install"]
+
 SHUTDOWN_LIMIT_S = 2.0
-_PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
 _NO_ATTRIBUTES: Attributes = {}
-
-
-class TelemetrySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What an operator may turn about traces, by the standard `OTEL_*` variables."""
-
-    endpoint: str = ""
-    """The URL that takes OTLP/HTTP traces, path included; empty: nothing is exported."""
-    headers: str = ""
-    """`name=value,name=value` with percent escapes, sent with each export; may hold a secret."""
-    sample_ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.1
-    """The share of traces sampled that come without a parent; a parent decides for its own."""
-    queue_spans: _PositiveInt = 2048
-    """Spans that wait or are being sent; when full, new ones are dropped and counted."""
-    batch_spans: _PositiveInt = 512
-    """The most spans in one export."""
-    schedule_delay_ms: _PositiveInt = 1000
-    """The longest a span waits for its batch to fill."""
-    export_timeout_ms: _PositiveInt = 10_000
-    """One export with its retries; then its spans count as failed."""
-
-    def __post_init__(self) -> None:
-        if self.batch_spans > self.queue_spans:
-            raise ValueError(
-                f"OTEL_BSP_MAX_EXPORT_BATCH_SIZE is {self.batch_spans}: expected at most "
-                f"OTEL_BSP_MAX_QUEUE_SIZE, {self.queue_spans}"
-            )
-
-    def __repr__(self) -> str:
-        return f"TelemetrySettings(endpoint={self.endpoint!r}, sample_ratio={self.sample_ratio})"
-
-    @classmethod
-    def from_environ(
-        cls, environ: Mapping[str, str], *, sample_ratio: float = 0.1
-    ) -> "TelemetrySettings":
-        """Reads the `OTEL_*` variables; an empty variable counts as unset.
-
-        Args:
-            environ: The process's environment.
-            sample_ratio: Holds where the environment names no sampler.
-
-        Raises:
-            ValueError: A variable has a value that we can't honour; the message names it.
-        """
-        if environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
-            return cls(sample_ratio=sample_ratio)
-        values: dict[str, Any] = {
-            "endpoint": _endpoint(environ),
-            "headers": _first(environ, "TRACES_HEADERS", "HEADERS"),
-            "sample_ratio": sample_ratio,
-        }
-        for field in msgspec.structs.fields(cls):
-            variable = _VARIABLES.get(field.name, "")
-            if raw := environ.get(variable):
-                try:
-                    values[field.name] = msgspec.convert(raw, field.type, strict=False)
-                except msgspec.ValidationError as error:
-                    raise ValueError(f"{variable} is {raw!r}: {error}") from error
-        return cls(**values | _fixed_ratio(environ))
-
-
-_VARIABLES = {
-    "sample_ratio": "OTEL_TRACES_SAMPLER_ARG",
-    "queue_spans": "OTEL_BSP_MAX_QUEUE_SIZE",
-    "batch_spans": "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
-    "schedule_delay_ms": "OTEL_BSP_SCHEDULE_DELAY",
-    "export_timeout_ms": "OTEL_BSP_EXPORT_TIMEOUT",
-}
-_FIXED_RATIOS = {"parentbased_always_on": 1.0, "parentbased_always_off": 0.0}
-_RATIO_SAMPLER = "parentbased_traceidratio"
+_GENAI = frozenset({"caller", "gateway"})
+"""Services that see requests to models, and measure them."""
 
 
 class Telemetry:
-    """One service's way to leave spans.
+    """One service's way to leave spans and, by OTLP, metrics of the GenAI conventions.
 
     Ask `wants(context)` before gathering attributes: when it is false nothing is built at all.
     """
 
-    def __init__(self, settings: TelemetrySettings, recorder: "SpanRecorder | None") -> None:
+    def __init__(
+        self,
+        settings: TelemetrySettings,
+        recorder: "SpanRecorder | None",
+        genai: "GenAiMetrics | None" = None,
+    ) -> None:
         self.clock = Clock()
         self.sample_ratio = settings.sample_ratio
         """May be set at any time; holds from the next trace on."""
+        self.genai = genai
+        """Where requests and attempts are measured; None when nobody takes their metrics."""
         self._recorder = recorder
 
     def enter(
@@ -173,18 +118,27 @@ class Telemetry:
         """What became of the spans so far; None when nothing is exported."""
         return None if self._recorder is None else self._recorder.statistics()
 
+    def otlp_statistics(self) -> OtlpStatistics | None:
+        """What became of the metrics so far; None when none are exported."""
+        return None if self.genai is None else self.genai.statistics()
+
     def shutdown(self, limit_s: float = SHUTDOWN_LIMIT_S) -> None:
         """Sends what waits, for at most `limit_s` seconds even when the endpoint hangs.
 
         Blocks; from an event loop that still serves, call it by `asyncio.to_thread`.
         """
+        until_s = time.monotonic() + limit_s
         if self._recorder is not None:
             self._recorder.shutdown(limit_s)
+        if self.genai is not None:
+            self.genai.shutdown(max(0.0, until_s - time.monotonic()))
 
 
 def install(service: str, instance: str, settings: TelemetrySettings) -> Telemetry:
     """Gives one service its telemetry, known to the backend as `droveway-<service>`."""
-    return Telemetry(settings, _recorder(service, instance, settings))
+    return Telemetry(
+        settings, _recorder(service, instance, settings), _genai(service, instance, settings)
+    )
 
 
 def _recorder(service: str, instance: str, settings: TelemetrySettings) -> "SpanRecorder | None":
@@ -192,10 +146,8 @@ def _recorder(service: str, instance: str, settings: TelemetrySettings) -> "Span
         return None
     # 130 ms of imports that a process without an endpoint doesn't pay.
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.resources import Resource
     from opentelemetry.util.re import parse_env_headers
 
-    from droveway.otel import names
     from droveway.otel.spans import SpanRecorder
 
     exporter = OTLPSpanExporter(
@@ -203,50 +155,45 @@ def _recorder(service: str, instance: str, settings: TelemetrySettings) -> "Span
         headers=parse_env_headers(settings.headers, liberal=True),
         timeout=settings.export_timeout_ms / 1000,
     )
-    resource = Resource.create(
-        {
-            names.SERVICE_NAME: f"droveway-{service}",
-            names.SERVICE_INSTANCE_ID: instance,
-            names.SERVICE_VERSION: importlib.metadata.version("droveway"),
-        }
-    )
     return SpanRecorder(
         exporter,
-        resource,
+        _resource(service, instance),
         queue_spans=settings.queue_spans,
         batch_spans=settings.batch_spans,
         schedule_delay_ms=settings.schedule_delay_ms,
     )
 
 
-def _first(environ: Mapping[str, str], *suffixes: str) -> str:
-    """The first of `OTEL_EXPORTER_OTLP_<suffix>` that is set, else an empty string."""
-    values = (environ.get(f"OTEL_EXPORTER_OTLP_{suffix}") for suffix in suffixes)
-    return next((value for value in values if value), "")
+def _genai(service: str, instance: str, settings: TelemetrySettings) -> "GenAiMetrics | None":
+    if not settings.metrics_endpoint or service not in _GENAI:
+        return None
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.util.re import parse_env_headers
+
+    from droveway.otel.genai_metrics import GenAiMetrics
+
+    return GenAiMetrics(
+        OTLPMetricExporter(
+            endpoint=settings.metrics_endpoint,
+            headers=parse_env_headers(settings.metrics_headers, liberal=True),
+            timeout=settings.metrics_timeout_ms / 1000,
+        ),
+        _resource(service, instance),
+        interval_ms=settings.metrics_interval_ms,
+        timeout_ms=settings.metrics_timeout_ms,
+        latest=settings.latest_names,
+    )
 
 
-def _endpoint(environ: Mapping[str, str]) -> str:
-    if full := _first(environ, "TRACES_ENDPOINT"):
-        endpoint = full
-    elif base := _first(environ, "ENDPOINT"):
-        endpoint = base.removesuffix("/") + "/v1/traces"
-    else:
-        return ""
-    if not endpoint.startswith(("http://", "https://")):
-        raise ValueError(f"the OTEL_EXPORTER_OTLP_ENDPOINT {endpoint!r} isn't an http(s) URL")
-    protocol = _first(environ, "TRACES_PROTOCOL", "PROTOCOL")
-    if protocol not in ("", "http/protobuf"):
-        raise ValueError(
-            f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol!r}: expected http/protobuf (port 4318)"
-        )
-    return endpoint
+def _resource(service: str, instance: str) -> "Resource":
+    from opentelemetry.sdk.resources import Resource
 
+    from droveway.otel import names
 
-def _fixed_ratio(environ: Mapping[str, str]) -> dict[str, float]:
-    sampler = environ.get("OTEL_TRACES_SAMPLER") or _RATIO_SAMPLER
-    if sampler == _RATIO_SAMPLER:
-        return {}
-    if sampler not in _FIXED_RATIOS:
-        known = ", ".join((*_FIXED_RATIOS, _RATIO_SAMPLER))
-        raise ValueError(f"OTEL_TRACES_SAMPLER is {sampler!r}: expected one of {known}")
-    return {"sample_ratio": _FIXED_RATIOS[sampler]}
+    return Resource.create(
+        {
+            names.SERVICE_NAME: f"droveway-{service}",
+            names.SERVICE_INSTANCE_ID: instance,
+            names.SERVICE_VERSION: importlib.metadata.version("droveway"),
+        }
+    )

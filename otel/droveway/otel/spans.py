@@ -48,6 +48,8 @@ class SpanStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """Never taken in: the queue was full, or telemetry was shut down."""
     waiting: int = 0
     """Queued or being sent; after shutdown these are lost."""
+    limit: int = 0
+    """The bound of them."""
 
 
 class SpanRecorder:
@@ -127,6 +129,7 @@ class SpanRecorder:
             failed=self._exporter.failed,
             dropped=self._dropped,
             waiting=self._recorded - self._exporter.exported - self._exporter.failed,
+            limit=self._queue_spans,
         )
 
     def shutdown(self, limit_s: float) -> None:
