@@ -94,7 +94,8 @@ def test_the_validator_refuses_a_misspelt_field(tmp_path: Path) -> None:
     [
         ("services.gateway.replicas=two", "/services/gateway/replicas"),
         ("services.limiter.replicas=0", "/services/limiter/replicas"),
-        ("services.metrics.replicas=2", "/services/metrics/replicas"),
+        ("services.metrics.replicas=3", "/services/metrics/replicas"),
+        ("ledger.persistence.size=10GB", "/ledger/persistence/size"),
         ("services.gatway.replicas=2", "gatway"),
         ("otel.sampleRatio=2", "/otel/sampleRatio"),
         ("nats.url=http://nats:4222", "/nats/url"),
@@ -111,7 +112,11 @@ def test_a_wrong_value_is_refused_with_its_place(setting: str, place: str) -> No
 
 @pytest.mark.parametrize(
     ("setting", "advice"),
-    [("nats.embedded=false", "nats.url: empty"), ("config=null", "config: empty")],
+    [
+        ("nats.embedded=false", "nats.url: empty"),
+        ("config=null", "config: empty"),
+        ("services.metrics.replicas=2", "services.metrics.replicas: a SQLite file has one writer"),
+    ],
 )
 def test_a_missing_value_is_named(setting: str, advice: str) -> None:
     outcome = template("minimal", "--set", setting)
