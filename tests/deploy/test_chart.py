@@ -240,6 +240,7 @@ def test_only_the_callers_get_out_and_not_to_the_metadata_service() -> None:
         "droveway-bus": {53, 4222, 4318},
         "droveway-gateway": set(),
         "droveway-caller": {443},
+        "droveway-metrics": {5432},  # the ledger's database
     }
     named = {one["metadata"]["name"]: one for one in manifests if one["kind"] == "NetworkPolicy"}
     assert named["droveway-deny"]["spec"]["policyTypes"] == ["Ingress", "Egress"]
