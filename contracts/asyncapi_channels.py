@@ -5,11 +5,14 @@ Who may publish and subscribe isn't told here: permissions say it.
 
 from typing import NamedTuple
 
-from droveway.contracts import discovery
+from droveway.contracts import discovery, events
 from droveway.contracts.envelope import PREFIX
 
 REQUEST_BODY = "client.request"
 """What a client on the bus sends: no struct of ours, but what one would POST."""
+
+ROWS = "usage.rows"
+"""Rows that share a message: an array of the structs beside it in its channel."""
 
 
 class Channel(NamedTuple):
@@ -27,6 +30,11 @@ class Channel(NamedTuple):
 
 _FRAMES = ("relay.chunk", "relay.completed", "relay.interrupted")
 _STEERING = ("relay.credit", "relay.taken", "relay.resend", "relay.cancel", "relay.heartbeat")
+_PROVIDERS = ("providers.seen.v1", "providers.reset_done.v1")
+_REPORTS = (
+    *("report.made.v1", "stats.made.v1", "bill.made.v1", "comparison.made.v1"),
+    "report.refused.v1",
+)
 
 CHANNELS: tuple[Channel, ...] = (
     Channel(
@@ -107,8 +115,16 @@ CHANNELS: tuple[Channel, ...] = (
     Channel(
         "health",
         f"{PREFIX}.health.{{pool}}",
-        "Which credentials a caller was told to spare, each second and at once when that changes.",
+        "How targets fare and which credentials to spare: each second, and at once when that "
+        "changes.",
         ("pool.health.v1",),
+    ),
+    Channel(
+        "providers",
+        f"{PREFIX}.providers",
+        "An operator or a gateway asks how targets fare, or has what was seen of them forgotten.",
+        ("providers.asked.v1", "providers.reset.v1"),
+        ("gateway_inbox", "operator_inbox"),
     ),
     Channel(
         "gateway_control",
@@ -126,13 +142,20 @@ CHANNELS: tuple[Channel, ...] = (
         "router_control",
         f"{PREFIX}.control.router.{{instance}}",
         "To the router that owns the request.",
-        ("relay.cancel", "relay.heartbeat"),
+        ("relay.cancel", "relay.heartbeat", "relay.room"),
     ),
     Channel(
         "usage",
         f"{PREFIX}.usage.{{tenant}}",
-        "Rows for the ledger, kept in the JetStream stream USAGE.",
-        ("attempt.recorded.v1", "request.recorded.v1"),
+        "Rows for the ledger, kept in the JetStream stream USAGE: one, or an array of them.",
+        ("attempt.recorded.v1", "request.recorded.v1", ROWS),
+    ),
+    Channel(
+        "report",
+        f"{PREFIX}.report",
+        "An operator, or a gateway for a client, asks what was used and what it cost.",
+        ("report.asked.v1", "stats.asked.v1", "bill.asked.v1", "comparison.asked.v1"),
+        ("gateway_inbox", "operator_inbox"),
     ),
     Channel(
         "gateway_audit",
@@ -147,10 +170,19 @@ CHANNELS: tuple[Channel, ...] = (
         (),
     ),
     Channel(
-        "limiter_events",
-        f"{PREFIX}.events.limiter",
-        "What may interest whoever listens: a budget that is nearly used up; JSON.",
+        "metrics_audit",
+        f"{PREFIX}.audit.metrics",
+        "Canaries that their guard has rolled back, kept beside the former.",
         (),
+    ),
+    *(
+        Channel(
+            f"{service}_events",
+            events.events_subject(service),
+            f"What happens in a {service}, for operators who listen; told once, in JSON.",
+            tuple(events.name_of(kind) for kind in kinds),
+        )
+        for service, kinds in events.OF_SERVICES.items()
     ),
     Channel(
         "gateway_inbox",
@@ -160,6 +192,8 @@ CHANNELS: tuple[Channel, ...] = (
             *("inference.accepted.v1", "inference.waiting.v1", "inference.refused.v1"),
             *("inference.held.v1", "attempt.running.v1", "attempt.failed.v1"),
             "standing.reported.v1",
+            *_REPORTS,
+            *_PROVIDERS,
             *_FRAMES,
         ),
     ),
@@ -189,7 +223,11 @@ CHANNELS: tuple[Channel, ...] = (
     Channel(
         "operator_inbox",
         "_INBOX.operator.{token}",
-        "Who runs, as NATS tools read it (ADR-32); where a key stands.",
-        ("discovery.pong", "discovery.info", "discovery.stats", "standing.reported.v1"),
+        "Who runs, as NATS tools read it (ADR-32); where a key stands; reports; how targets fare.",
+        (
+            *("discovery.pong", "discovery.info", "discovery.stats", "standing.reported.v1"),
+            *_REPORTS,
+            *_PROVIDERS,
+        ),
     ),
 )

@@ -11,16 +11,16 @@ from typing import Any
 
 import msgspec
 
-from asyncapi_channels import CHANNELS, REQUEST_BODY, Channel
-from droveway.contracts import discovery
+from asyncapi_channels import CHANNELS, REQUEST_BODY, ROWS, Channel
+from droveway.contracts import discovery, events
 from droveway.contracts.jetstream import (
     AUDIT,
     USAGE,
-    USAGE_CONSUMER,
     audit_stream,
     usage_stream,
 )
 from droveway.contracts.permissions import USERS, User, tenant_user
+from droveway.contracts.usage import MAX_ROWS, AttemptRecorded, RequestRecorded
 
 Messages = Mapping[str, type[msgspec.Struct]]
 
@@ -30,17 +30,19 @@ what each user's permissions allow; replicas that share work are heard in their 
 Services' messages are msgpack; bytes are base64 in the schemas, and plain bytes on the bus.
 `contracts/README.md` tells it in order.
 """
-_PULLED = f"$JS.API.CONSUMER.MSG.NEXT.{USAGE}.{USAGE_CONSUMER}"
 _KEPT = (
-    (usage_stream(0, 1), (_PULLED, f"$JS.API.DIRECT.GET.{USAGE}")),
+    (usage_stream(0, 1), (f"$JS.API.DIRECT.GET.{USAGE}",)),
     (audit_stream(0, 1), (f"$JS.API.DIRECT.GET.{AUDIT}",)),
 )
 """Streams, and how what they keep is read."""
-_DISCOVERY: Messages = {
+_ROWS = [str(kind.__struct_config__.tag) for kind in (AttemptRecorded, RequestRecorded)]
+_IN_JSON: Messages = {
     "discovery.pong": discovery.Pong,
     "discovery.info": discovery.Info,
     "discovery.stats": discovery.Stats,
+    **{events.name_of(one): one for kinds in events.OF_SERVICES.values() for one in kinds},
 }
+"""Messages that are no msgpack on the bus; their schemas stand in the document."""
 
 
 def text(messages: Messages) -> str:
@@ -51,7 +53,7 @@ def text(messages: Messages) -> str:
 def document(messages: Messages) -> dict[str, Any]:
     """The document."""
     _, schemas = msgspec.json.schema_components(
-        list(_DISCOVERY.values()), ref_template="#/components/schemas/{name}"
+        list(_IN_JSON.values()), ref_template="#/components/schemas/{name}"
     )
     return {
         "asyncapi": "3.0.0",
@@ -96,15 +98,25 @@ def _messages(messages: Messages) -> dict[str, Any]:
             "contentType": "application/json",
             "summary": "What one would POST (docs/openapi.json): JSON, or the same in msgpack.",
             "payload": {"type": "object"},
-        }
+        },
+        ROWS: {
+            "name": ROWS,
+            "title": "Rows",
+            "summary": "Rows of one tenant that share a message.",
+            "payload": {
+                "type": "array",
+                "maxItems": MAX_ROWS,
+                "items": {"oneOf": [{"$ref": f"./schemas/{name}.json"} for name in _ROWS]},
+            },
+        },
     }
     used = dict.fromkeys(name for channel in CHANNELS for name in channel.messages)
     for name in used:
-        if name in _DISCOVERY:
-            kind = _DISCOVERY[name]
+        if name in _IN_JSON:
+            kind = _IN_JSON[name]
             payload = {"$ref": f"#/components/schemas/{kind.__name__}"}
             made[name] = _message(name, kind, payload) | {"contentType": "application/json"}
-        elif name != REQUEST_BODY:
+        elif name not in made:
             made[name] = _message(name, messages[name], {"$ref": f"./schemas/{name}.json"})
         if name.startswith("client."):
             made[name]["contentType"] = "application/json"

@@ -22,8 +22,8 @@ from droveway.contracts.errors import CATALOGUE
 REPOSITORY = Path(__file__).resolve().parents[1]
 SCHEMAS = "contracts/schemas"
 FAMILIES = (
-    "client", "inference", "admission", "dispatch", "health", "settlement", "relay", "usage",
-    "limits",
+    "client", "inference", "admission", "dispatch", "health", "providers", "settlement", "relay",
+    "usage", "limits", "comparison", "reports",
 )  # fmt: skip
 """Modules with messages, in the order in which a request meets them."""
 

@@ -7,11 +7,14 @@ import msgspec
 from droveway.contracts import (
     admission,
     client,
+    comparison,
     dispatch,
     health,
     inference,
     limits,
+    providers,
     relay,
+    reports,
     settlement,
     usage,
 )
@@ -33,12 +36,16 @@ FAILURE = Failure(
 )  # fmt: skip
 SHORT_FAILURE = Failure(code="overloaded")
 USAGE = relay.Usage(10, 20, 3, 4, 5, True)
-ORIGIN = relay.Origin(CALLER, ATTEMPT, 1, "openai", "gpt-5", 250, 480)
+ORIGIN = relay.Origin(
+    CALLER, ATTEMPT, 1, "openai", "gpt-5", 250, 480, ("`seed` was left out",), "canary",
+    "openai/gpt-5", True,
+)
 INLINE = inference.Body(size_bytes=2, inline=b"{}")
 PULLED = inference.Body(size_bytes=300_000, inline=b"-", pull_from=GATEWAY, relay_id=ATTEMPT)
 TRIED = inference.TriedTarget(
-    attempt_id=ATTEMPT, target="openai/gpt-5", code="provider_timeout", status=504, duration_ms=99
-)
+    attempt_id=ATTEMPT, target="openai/gpt-5", code="provider_timeout", status=504, duration_ms=99,
+    channel="canary",
+)  # fmt: skip
 
 _REQUESTED = inference.InferenceRequested(
     request_id=REQUEST, relay_id=RELAY, door=GATEWAY, traceparent=TRACE, tenant="acme",
@@ -84,6 +91,43 @@ _REQUEST_ROW = usage.RequestRecorded(
     began_ns=NS, times=usage.RequestTimes(),
 )  # fmt: skip
 
+_REPORT_ASKED = reports.ReportAsked(since_ms=1_790_000_000_000, until_ms=1_790_003_600_000)
+_REPORT_LINE = reports.ReportLine(
+    group=("acme", "2026-09-21"), requests=5, completed=2, failed=1, interrupted=1, cancelled=1,
+    attempts=6, attempts_completed=3, estimated=1, input_tokens=100, output_tokens=50,
+    cache_read_tokens=40, cache_write_tokens=30, cache_write_1h_tokens=20, reasoning_tokens=10,
+    unpriced_tokens=150, cost_nano_usd=1_200_000, cost_nano_cny=8_760_000, first_token_us=250_000,
+    measures=reports.Measures(900_000, 1_900_000, 1_990_000, 200_000, 300_000, 1, 2),
+)  # fmt: skip
+_REPORT = reports.ReportMade(
+    by=(), since_ms=1_790_000_000_000, until_ms=1_790_003_600_000, lines=(),
+    total=reports.ReportLine(),
+)  # fmt: skip
+_STATS = reports.StatsMade(
+    since_ms=1_790_000_000_000, until_ms=1_790_003_600_000, total=reports.ReportLine()
+)
+_BILL_LINE = reports.BillLine(kind="cache_read", tokens=3, rate=300_000_000, full_rate=10**9)
+_ATTEMPT_BILL = reports.AttemptBill(
+    attempt_id=ATTEMPT, attempt=2, provider="openai", target="gpt-5", outcome="interrupted",
+    code="stream_stalled", witness=ROUTER, estimated=True, began_ns=NS, lines=(_BILL_LINE,),
+    above_input_tokens=200_000, source="genai-prices", rounding_femto_usd=100_000,
+    cost_nano_usd=901,
+)  # fmt: skip
+
+_COMPARED = comparison.ChannelLine(
+    channel="canary", requests=9, completed=6, failed=1, interrupted=1, cancelled=1, attempts=10,
+    attempts_completed=6, attempts_cancelled=1, errors=(comparison.ErrorCount("overloaded", 3),),
+    total=comparison.Spread(1_200_000, 1_000_000, 1_900_000, 1_990_000),
+    first_token=comparison.Spread(300_000, 250_000, 400_000, 410_000), input_tokens=100,
+    output_tokens=50, cache_read_tokens=40, cost_nano_usd=1_200_000, projected_nano_usd=9_000_000,
+)  # fmt: skip
+_COMPARISON = comparison.ComparisonMade(
+    route="gpt-5*", since_ms=1_790_000_000_000, until_ms=1_790_003_600_000
+)
+_COMPARISON_ASKED = comparison.ComparisonAsked(
+    route="gpt-5*", since_ms=1_790_000_000_000, until_ms=1_790_003_600_000
+)
+
 _OPENED = client.Opened(
     request_id=REQUEST, relay_id=RELAY.hex(), heartbeat_ms=500,
     control=client.control_subject("k1", GATEWAY),
@@ -123,6 +167,10 @@ SHORT: tuple[msgspec.Struct, ...] = (
     dispatch.Committed(attempt_id=ATTEMPT, caller=CALLER),
     dispatch.Running(attempt_id=ATTEMPT, attempt=1, caller=CALLER),
     health.PoolHealth(caller=CALLER),
+    providers.ProvidersAsked(),
+    providers.ProvidersReset(),
+    providers.ProvidersSeen(router=ROUTER),
+    providers.ResetDone(instance=CALLER),
     relay.Chunk(0, (b'{"a":1}',)),
     relay.Completed(1, relay.Usage()),
     relay.Interrupted(1, SHORT_FAILURE),
@@ -133,8 +181,18 @@ SHORT: tuple[msgspec.Struct, ...] = (
     relay.Inquiry(ATTEMPT, f"_INBOX.router.{ROUTER}.0a1b"),
     relay.Pull(RELAY, f"_INBOX.caller.{CALLER}.0a1b", CALLER, ATTEMPT),
     relay.Heartbeat(CALLER),
+    relay.Room("openai", 1),
     _ATTEMPT_ROW,
     _REQUEST_ROW,
+    _COMPARISON_ASKED,
+    _COMPARISON,
+    _REPORT_ASKED,
+    reports.StatsAsked(since_ms=0, until_ms=1),
+    reports.BillAsked(request_id=REQUEST),
+    _REPORT,
+    _STATS,
+    reports.BillMade(request_id=REQUEST),
+    reports.ReportRefused(reason="no"),
     _OPENED,
     client.Chunk(seq=0),
     client.Completed(seq=1),
@@ -156,10 +214,11 @@ FULL: tuple[msgspec.Struct, ...] = (
         max_output_tokens=100, choices=2,
         needs=inference.Needs(
             tools=True, images=True, json_schema=True, prefill=True, audio=True, files=True,
-            logprobs=True, choices=True, embeddings=True,
+            logprobs=True, choices=True, embeddings=True, continues=True,
         ),
         attempts_left=2, ask=3, instead_of=OTHER_ROUTER, api_version="2026-10-21",
-        api_features="context-1m-2025-08-07",
+        api_features="context-1m-2025-08-07", user=RELAY, region="eu", max_queue_ms=2_000,
+        avoid=("openai/gpt-5",), attempts_made=1, idle_ms=30_000,
     ),
     inference.Accepted(request_id=REQUEST, router=ROUTER, **_STANDING),
     inference.Waiting(request_id=REQUEST, router=ROUTER, attempt=2),
@@ -173,7 +232,9 @@ FULL: tuple[msgspec.Struct, ...] = (
     admission.Admitted(
         request_id=REQUEST, start_in_ms=5, place=1, lease_ms=10_000, **_STANDING
     ),
-    admission.Denied(request_id=REQUEST, failure=FAILURE, **_STANDING),
+    admission.Denied(
+        request_id=REQUEST, failure=FAILURE, scope="credential", kind="requests", **_STANDING
+    ),
     admission.StandingReported(
         key_id="k1", owner=LIMITER,
         limits=(
@@ -194,7 +255,8 @@ FULL: tuple[msgspec.Struct, ...] = (
     _change(
         _ROUTED, attempt=2, include_usage=True, body=PULLED, received_ns=NS, admitted_ns=NS + 1,
         routed_ns=NS + 2, api_version="2026-10-21", api_features="context-1m-2025-08-07",
-        lease_ms=10_000,
+        lease_ms=10_000, channel="canary", gathered=True, continuable=True, continues=True,
+        connect_ms=3_000, write_ms=30_000, idle_ms=30_000,
     ),
     dispatch.AttemptFailed(
         attempt_id=ATTEMPT, caller=CALLER, failure=FAILURE, status=504, request_sent=True
@@ -209,6 +271,28 @@ FULL: tuple[msgspec.Struct, ...] = (
                 tokens_reset_ms=60_000,
             ),
         ),
+        targets=(
+            health.TargetHealth(
+                provider="openai", model="gpt-5", router=ROUTER, good=9, slow=1, cut=2,
+                failed={"provider_timeout": 3}, first_token_ms=400,
+            ),
+        ),
+    ),
+    providers.ProvidersAsked(provider="openai"),
+    providers.ProvidersReset(provider="openai", model="gpt-5"),
+    providers.ProvidersSeen(
+        router=ROUTER,
+        targets=(
+            providers.TargetSeen(
+                provider="openai", model="gpt-5", state="open", for_ms=1_500, why="slow",
+                outcomes=20, failed=7, first_token_ms=400, disabled=True,
+            ),
+        ),
+        credentials=(
+            providers.CredentialSeen(
+                provider="openai", credential="main", cooldown_ms=2_000, why="rate_limited"
+            ),
+        ),
     ),
     relay.Chunk(7, (b'{"a":1}', b'{"b":2}'), ORIGIN, 1),
     relay.Completed(8, USAGE, "stop", b'{"a":1}', ORIGIN, 1),
@@ -216,8 +300,8 @@ FULL: tuple[msgspec.Struct, ...] = (
     relay.Cancel(RELAY, "not_ours", 2),
     relay.Heartbeat(CALLER, (relay.Sending(RELAY, 3, True),), (ATTEMPT,)),
     _change(
-        _ATTEMPT_ROW, witness=ROUTER, asked_model="fast", served_model="gpt-5-2026",
-        code="stream_stalled", status=200,
+        _ATTEMPT_ROW, witness=ROUTER, asked_model="fast", channel="canary",
+        served_model="gpt-5-2026", code="stream_stalled", status=200,
         finish_reason="stop", committed=True, request_sent=True, usage=USAGE, cost_nano_usd=1_234,
         received_ns=NS, admitted_ns=NS + 1, routed_ns=NS + 2,
         times=usage.AttemptTimes(
@@ -226,13 +310,37 @@ FULL: tuple[msgspec.Struct, ...] = (
     ),
     _change(
         _REQUEST_ROW, parent=TRACE, protocol="nats", code="stream_stalled", attempts=2,
-        provider="openai",
+        provider="openai", channel="canary",
         served_model="gpt-5-2026", attempt_id=ATTEMPT, usage=USAGE, answer_bytes=10, events=3,
         times=usage.RequestTimes(
             authenticated_us=1, body_us=2, enqueued_us=3, accepted_us=4, first_frame_us=5,
             first_byte_us=6, ended_us=7,
         ),
     ),
+    _change(
+        _REPORT_ASKED, by=("tenant", "day"), measures=False, max_lines=7,
+        only=reports.Only(
+            tenant="acme", key_id="k1", provider="openai", model="fast", target="gpt-5",
+            mode="streaming",
+        ),
+    ),
+    msgspec.structs.replace(
+        _COMPARISON, channels=(_COMPARED,), cny_per_usd=7.3
+    ),
+    reports.StatsAsked(since_ms=1, until_ms=2, only=reports.Only(key_id="k1")),
+    _change(
+        _REPORT, by=("tenant", "day"), lines=(_REPORT_LINE,), total=_REPORT_LINE, complete=False,
+        measured_since_ms=1_790_000_000_001, projected_nano_usd=864_000_000,
+    ),
+    _change(
+        _STATS, total=_REPORT_LINE, latencies=reports.Latencies(1, 2, 3, 4, 5, 6),
+        errors=(reports.RecentError(1_790_000_000_000, 503, "provider_timeout"),),
+    ),
+    reports.BillMade(
+        request_id=REQUEST, tenant="acme", key_id="k1", model="fast", outcome="interrupted",
+        attempts=(_ATTEMPT_BILL,), cost_nano_usd=901, cost_nano_cny=6_577,
+    ),
+    reports.ReportRefused(reason="busy", again=True),
     client.Chunk(seq=7, events=(b'{"a":1}', b'{"b":2}'), piece=b"{", headers=_HEADERS),
     client.Completed(
         seq=8, finish_reason="stop", usage=_SPENT, body=b'{"a":1}', headers=_HEADERS
@@ -258,10 +366,14 @@ DECODERS: dict[str, "msgspec.msgpack.Decoder[Any]"] = {
     "dispatch.call": dispatch.call_decoder,
     "dispatch.news": dispatch.news_decoder,
     "health.digest": health.health_decoder,
+    "providers.question": providers.question_decoder,
+    "providers.answer": providers.answer_decoder,
     "relay.news": relay.news_decoder,
     "relay.frame": relay.frame_decoder,
     "relay.control": relay.control_decoder,
     "usage.row": usage.row_decoder,
+    "reports.question": reports.question_decoder,
+    "reports.answer": reports.answer_decoder,
 }
 """Every decoder that a service points at bytes from the bus."""
 

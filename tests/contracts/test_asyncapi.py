@@ -96,6 +96,7 @@ def test_work_that_replicas_share_is_heard_in_their_group() -> None:
         "gateway_receives_request": "gateway",
         "router_receives_inference": "router",
         "caller_receives_dispatch": "caller",
+        "metrics_receives_report": "metrics",
     }
 
 

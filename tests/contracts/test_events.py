@@ -40,6 +40,9 @@ GOLDEN: dict[bytes, events.Event] = {
     ),
     b'{"t":"ledger.behind.v1","rows":12000}': events.LedgerBehind(rows=12_000),
     b'{"t":"ledger.caught_up.v1"}': events.LedgerCaughtUp(),
+    b'{"t":"canary.rolled_back.v1","route":"gpt-*","reason":"worse"}': events.CanaryRolledBack(
+        route="gpt-*", reason="worse"
+    ),
 }  # fmt: skip
 
 

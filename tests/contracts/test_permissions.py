@@ -10,6 +10,7 @@ from droveway.contracts.health import health_subject
 from droveway.contracts.inference import INTERACTIVE, inference_subject
 from droveway.contracts.limits import limits_subject, owner_subject
 from droveway.contracts.permissions import USERS, User
+from droveway.contracts.providers import providers_subject
 from droveway.contracts.relay import control_subject
 from droveway.contracts.reports import report_subject
 from droveway.contracts.settlement import settlement_subject
@@ -119,12 +120,13 @@ HEARD_BY_EACH_LIMITER = {
 @pytest.mark.parametrize(
     ("sender", "subject"), HEARD_BY_EACH_LIMITER.values(), ids=HEARD_BY_EACH_LIMITER
 )
-def test_what_a_standby_must_know_is_heard_by_each_limiter_and_nobody_else(
+def test_what_a_standby_must_know_is_heard_by_each_limiter_and_few_others(
     sender: str, subject: str
 ) -> None:
     assert may(BY_NAME[sender].publish, subject)
     listeners = {user.name for user in USERS if may(user.subscribe, subject)}
-    assert listeners - {"operator"} == {"limiter"}
+    waiting = {"router"} if subject == settlement_subject(0) else set()
+    assert listeners - {"operator"} == {"limiter"} | waiting
     plain = [one for one in BY_NAME["limiter"].subscribe if may((one,), subject)]
     assert [one for one in plain if " " in one] == []
 
@@ -156,6 +158,9 @@ HOPS = {
     "the caller beats to the door": ("caller", control("gateway"), "gateway"),
     "the caller tells routers of its credentials": ("caller", health_subject("default"), "router"),
     "the caller tells callers of its credentials": ("caller", health_subject("default"), "caller"),
+    "the door asks routers of providers": ("gateway", providers_subject(), "router"),
+    "an operator has callers start anew": ("operator", providers_subject(), "caller"),
+    "a router tells an operator of providers": ("router", reply("operator"), "operator"),
     "the door sends a body": ("gateway", reply("caller"), "caller"),
 }
 
@@ -174,6 +179,8 @@ FORBIDDEN = {
     "the limiter purges its log": ("limiter", "$JS.API.STREAM.PURGE.LIMITS"),
     "the router appends to the limits' log": ("router", limits_subject(0)),
     "the limiter dispatches": ("limiter", dispatch_subject("default")),
+    "the router switches a provider off": ("router", "$KV.routing.provider.openai"),
+    "the caller resets a provider": ("caller", providers_subject()),
     "the router benches a credential": ("router", health_subject("default")),
     "the door dispatches": ("gateway", dispatch_subject("default")),
     "the door decides": ("gateway", reply("router")),

@@ -17,6 +17,7 @@ NoSha256 = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?$(?!\n)")]
 NatsUser = Annotated[str, msgspec.Meta(pattern=r"^(U[A-Z2-7]{55})?$(?!\n)")]
 Address = Annotated[str, msgspec.Meta(min_length=2, max_length=64)]
 WindowSeconds = Annotated[float, msgspec.Meta(ge=0.1, le=31 * 86_400)]
+QueueSeconds = Annotated[float, msgspec.Meta(ge=0, le=600)]
 Usd = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
 CnyPerUsd = Annotated[float, msgspec.Meta(gt=0, le=1_000)]
 Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
@@ -89,6 +90,9 @@ class Key(Strict, frozen=True, kw_only=True, omit_defaults=True):
     budgets: tuple[Budget, ...] = ()
     addresses: tuple[Address, ...] = ()
     """IP addresses or networks (`10.0.0.0/8`) that it may come from; empty: any."""
+    queue_s: QueueSeconds = 0.0
+    """How long its requests may wait for room in its own limits, where they don't say; 0: a full
+    limit refuses at once."""
     nats_user: NatsUser = ""
     """Public NKey (`U…`) of the key's NATS user, for requests over the bus; empty: HTTP only."""
 

@@ -27,6 +27,10 @@ DECIDE_WITHIN_MS = 100
 """A router that hears nothing for this long asks again, and then waits for twice as long."""
 
 
+CREDENTIAL = "credential"
+"""The scope of a provider's limits; all other scopes are the client's."""
+CONCURRENCY = "concurrency"
+
 Attempt = Annotated[int, msgspec.Meta(ge=1, le=1_000)]
 
 
@@ -90,6 +94,11 @@ class Denied(Standing, frozen=True, kw_only=True, tag="admission.denied.v1", tag
 
     request_id: Id
     failure: Failure
+    scope: NoId = ""
+    """Whose limit is full for now: `key`, `tenant`, `model` or `credential`; empty: it isn't that,
+    so waiting is no use."""
+    kind: NoId = ""
+    """What is full, as in `LimitStanding`; of `concurrency` nobody knows until when."""
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True, tag="admission.held.v1", tag_field="t"):

@@ -11,14 +11,14 @@ import msgspec
 from droveway.contracts.envelope import Id, NoId, Text
 from droveway.contracts.envelope import subject as _subject
 
-Via = Literal["gateway", "operator"]
+Via = Literal["gateway", "operator", "metrics"]
 Outcome = Literal["begun", "failed", "unknown"]
 ANY = _subject("audit") + ".*"
 """All audit events."""
 
 
 def audit_subject(via: Via) -> str:
-    """`droveway.v1.audit.<gateway or operator>`: the broker proves which of them it was."""
+    """`droveway.v1.audit.<gateway, operator or metrics>`: the broker proves which it was."""
     return _subject("audit", via)
 
 
@@ -27,9 +27,9 @@ class Author(msgspec.Struct, frozen=True, kw_only=True):
 
     via: Via
     """`gateway`: the HTTP API, which has checked the admin's key; `operator`: the command line,
-    whose user the operating system names."""
+    whose user the operating system names; `metrics`: the guard that rolls a canary back."""
     id: Text
-    """The admin's id, or the user of the operating system."""
+    """The admin's id, the user of the operating system, or `canary-guard`."""
     role: str = ""
     """The admin's role; empty on the command line."""
     address: str = ""
@@ -41,16 +41,16 @@ class AuditRecorded(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     tag="audit.recorded.v1", tag_field="t",
 ):  # fmt: skip
-    """One change of a key or a tenant."""
+    """One change of a key, a tenant or a route's canary."""
 
     id: Id
     at: str
     """RFC 3339, UTC, milliseconds, by the author's clock; the stream has the broker's."""
     by: Author
     action: str
-    """`key.created`, `key.rotated`, `tenant.updated`, `key.deleted` and so on."""
+    """`key.created`, `key.rotated`, `tenant.updated`, `canary.advanced` and so on."""
     target: str
-    """`key.<id>` or `tenant.<id>`."""
+    """`key.<id>`, `tenant.<id>` or `canary.<route>`."""
     before: dict[str, Any] | None = None
     """The entry without hashes; absent where there was none."""
     after: dict[str, Any] | None = None

@@ -10,14 +10,27 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from droveway.contracts.access import Admin, CnyPerUsd, Count, Key, Limit, Name, Strict, Tenant
+from droveway.contracts.access import (
+    Admin,
+    CnyPerUsd,
+    Count,
+    Key,
+    Limit,
+    Name,
+    QueueSeconds,
+    Strict,
+    Tenant,
+)
 from droveway.contracts.envelope import Id
 
 Positive = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 """Seconds, up to a day: an infinite time-out is none."""
 ApiVersion = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9.-]{0,64}$(?!\n)")]
+Wait = Annotated[float, msgspec.Meta(ge=0, le=3_600)]
+"""Seconds."""
 Usd = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
 """US dollars per million tokens."""
+CredentialChoice = Annotated[str, msgspec.Meta(pattern=r"^([a-z0-9_-]{1,64}|\*)$(?!\n)")]
 Dialect = Literal["openai", "anthropic"]
 Thinking = Literal["unknown", "never", "budget", "adaptive", "either", "effort", "always"]
 
@@ -63,6 +76,16 @@ class Timeouts(Strict, frozen=True, kw_only=True):
     idle_s: Positive = 30.0
     """Silence between two reads once the answer has begun."""
     total_s: Positive = 600.0
+
+
+class PhaseTimeouts(Strict, frozen=True, kw_only=True):
+    """Phases of an upstream call where they differ from the provider's, in seconds."""
+
+    connect_s: Positive | None = None
+    write_s: Positive | None = None
+    first_token_s: Positive | None = None
+    idle_s: Positive | None = None
+    total_s: Positive | None = None
 
 
 class LongPrice(Strict, frozen=True, kw_only=True):
@@ -138,8 +161,11 @@ class RouteTarget(Strict, frozen=True, kw_only=True):
     provider: Id
     model: str = ""
     """The provider's name for it; empty: as the client wrote it."""
-    credential: Id = "main"
+    credential: CredentialChoice = "main"
+    """`*`: each of the provider's credentials is a target of its own."""
     weight: Count = 1
+    timeouts: PhaseTimeouts = PhaseTimeouts()
+    """Left out: the route's."""
 
 
 class Tier(Strict, frozen=True, kw_only=True):
@@ -148,11 +174,176 @@ class Tier(Strict, frozen=True, kw_only=True):
     targets: Annotated[tuple[RouteTarget, ...], msgspec.Meta(min_length=1)]
 
 
+class Backoff(Strict, frozen=True, kw_only=True):
+    """How long to wait before a target is asked again: `base_s * factor**n + plus_s`."""
+
+    base_s: Wait = 0.5
+    factor: Annotated[float, msgspec.Meta(ge=1, le=10)] = 2.0
+    plus_s: Wait = 0.0
+    jitter: Literal["full", "plus", "none"] = "full"
+    """`full`: anything from 0 to that; `plus`: up to a second more; `none`: just that."""
+    cap_s: Wait = 8.0
+
+
+class Retry(Strict, frozen=True, kw_only=True):
+    """When a request is tried again, always before its answer has begun.
+
+    Another target is tried at once; waits are for one that is asked again since no other is left.
+    A provider's `retry-after` holds where it is longer. A request that its provider refused as such
+    (400) is never repeated.
+    """
+
+    attempts: Annotated[int, msgspec.Meta(ge=1, le=10)] = 3
+    """Upstream attempts of one request, the first one included."""
+    same_target: Annotated[int, msgspec.Meta(ge=0, le=9)] = 1
+    """How often one target may be asked again."""
+    failed: Backoff | None = Backoff()
+    """After a 5xx or a broken connection; null: not again."""
+    rate_limited: Backoff | None = Backoff()
+    """After a 429; null: not again."""
+    timed_out: Backoff | None = None
+    """After silence: what took too long once is seldom quick the next time."""
+    max_wait_s: Wait = 2.0
+    """What would have to wait for longer, by a provider's word too, is left to the client."""
+
+
+RetryPreset = Literal["standard", "full-jitter", "exponential", "plus-one", "plus-random"]
+RETRY_PRESETS: Mapping[str, Retry] = MappingProxyType(
+    {
+        "standard": Retry(),
+        "full-jitter": Retry(
+            same_target=2,
+            max_wait_s=60,
+            failed=Backoff(base_s=1, cap_s=60),
+            rate_limited=None,
+            timed_out=Backoff(base_s=1, cap_s=60),
+        ),
+        "exponential": Retry(
+            same_target=2,
+            max_wait_s=60,
+            failed=Backoff(base_s=1, jitter="none", cap_s=60),
+            rate_limited=Backoff(base_s=1.5, jitter="none", cap_s=60),
+            timed_out=Backoff(base_s=0, jitter="none"),
+        ),
+        "plus-one": Retry(
+            same_target=2,
+            max_wait_s=60,
+            rate_limited=Backoff(base_s=1, plus_s=1, jitter="none", cap_s=60),
+        ),
+        "plus-random": Retry(
+            same_target=2,
+            max_wait_s=60,
+            rate_limited=Backoff(base_s=1, jitter="plus", cap_s=60),
+        ),
+    }
+)
+"""Policies by name, each as a well-known client has it."""
+
+
+class RetryBudget(Strict, frozen=True, kw_only=True):
+    """How many attempts beyond requests' first ones a router makes: an outage stays one."""
+
+    ratio: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.2
+    """Of the requests of the last ten seconds."""
+    per_s: Annotated[float, msgspec.Meta(ge=0, le=1_000_000)] = 10.0
+    """That many are free."""
+
+
+class Health(Strict, frozen=True, kw_only=True):
+    """When a target is left alone, and when it is tried again; the last one always serves."""
+
+    consecutive: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 3
+    """So many failures in a row open it."""
+    ratio: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.3
+    """Such a share of failed or slow ones does, too."""
+    min_outcomes: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10
+    """So many must have been seen before a share counts."""
+    window_s: Positive = 30.0
+    slow_s: Positive = 20.0
+    """A first token that took longer is a slow one."""
+    open_s: Positive = 1.0
+    """Then one request tries it; each time that it fails the wait doubles, to `open_cap_s`."""
+    open_cap_s: Positive = 4.0
+
+
+Strategy = Literal["weighted", "fastest"]
+Midstream = Literal["error", "continue"]
+Unstreamed = Literal["whole", "stream"]
+
+
+class Fallbacks(Strict, frozen=True, kw_only=True):
+    """Other models, each served as its own route says, for when a route's targets can't help."""
+
+    failed: tuple[Name, ...] = ()
+    """All of them failed."""
+    rate_limited: tuple[Name, ...] = ()
+    """All of them are rate limited: a cheaper model, say. Left out: as `failed`."""
+    context: tuple[Name, ...] = ()
+    """The prompt is too long for them: models with a larger window."""
+    content: tuple[Name, ...] = ()
+    """One refused the content. Left out: its reason is passed on, and not routed around."""
+
+
+Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
+"""To two decimals."""
+
+
+class CanaryGuard(Strict, frozen=True, kw_only=True):
+    """When a canary is rolled back by itself: judged by attempts, against the stable channel's."""
+
+    min_requests: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 100
+    """So many attempts of each channel must have been seen first."""
+    success_points: Percent = 5.0
+    """So many percentage points worse it may be."""
+    first_token_factor: Annotated[float, msgspec.Meta(ge=1, le=1_000)] = 2.0
+    """So many times as long its P95 first token may take."""
+    first_token_floor_s: Positive = 1.0
+    """A quicker P95 is never too slow."""
+    window_s: Positive = 600.0
+    """Older attempts don't count."""
+
+
+class Canary(Strict, frozen=True, kw_only=True):
+    """A new channel beside a route's own targets, the stable one: who gets it, and when it ends.
+
+    A request gets it by its tenant, by its region, or since its user is among the percent. Either
+    channel stays the other's fallback.
+    """
+
+    targets: Annotated[tuple[RouteTarget, ...], msgspec.Meta(min_length=1)]
+    percent: Percent = 0.0
+    """Of users, always the same ones: more are added as it grows, none leaves."""
+    regions: tuple[Name, ...] = ()
+    """What clients say in `x-droveway-region`."""
+    tenants: tuple[Id, ...] = ()
+    guard: CanaryGuard | None = CanaryGuard()
+    """null: it is rolled back by hand only."""
+
+
 class Route(Strict, frozen=True, kw_only=True):
     """What serves a model name; a name that ends with `*` serves all that begin so."""
 
     model: Name
     tiers: Annotated[tuple[Tier, ...], msgspec.Meta(min_length=1)]
+    strategy: Strategy = "weighted"
+    """In which order the targets of a tier are tried: by their weights' chance, or by the time that
+    they lately took to a first token."""
+    fallbacks: Fallbacks = Fallbacks()
+    retry: RetryPreset | Retry | None = None
+    """Left out: the configuration's."""
+    queue_s: QueueSeconds | None = None
+    """How long a request waits for room at its targets, if there is none now; left out: as the
+    routers' setting `queue_s` says. 0: it doesn't wait."""
+    timeouts: PhaseTimeouts = PhaseTimeouts()
+    """Left out: the provider's."""
+    midstream: Midstream = "error"
+    """What becomes of a stream that breaks off once its client has seen some of it: an `error`, or
+    another target that can `continue` goes on from there."""
+    unstreamed: Unstreamed = "whole"
+    """How providers are asked for chats and messages that aren't streamed: `whole`, or as a
+    `stream`, whose silence is noticed after `first_token_s` and `idle_s`, not only after `total_s`;
+    then what a dialect has beside text, thoughts, calls and refusals is lost."""
+    canary: Canary | None = None
 
 
 class Cors(Strict, frozen=True, kw_only=True):
@@ -185,6 +376,8 @@ class Model(Strict, frozen=True, kw_only=True):
     json_schema: bool | None = None
     prefill: bool | None = None
     """A last message of the assistant is accepted."""
+    continues: bool | None = None
+    """Such a message is gone on with from where it ends, not answered anew."""
     sampling: bool | None = None
     """`temperature`, `top_p` and `top_k` are honoured."""
     temperature_max: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
@@ -233,5 +426,9 @@ class Config(Strict, frozen=True, kw_only=True):
     as older dashboards count it."""
     default_price: Price = Price(input=8.0, output=8.0)
     """Of a model that no price is known for."""
+    retry: RetryPreset | Retry = "standard"
+    """Of routes that have none of their own: a preset's name, or the fields."""
+    retry_budget: RetryBudget = RetryBudget()
+    health: Health = Health()
     usd_cny: CnyPerUsd = 7.3
     """Yuan for a dollar, wherever costs are shown in both."""

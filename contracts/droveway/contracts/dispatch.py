@@ -8,7 +8,7 @@ the router may try elsewhere; after it the router is out of the path.
 
 import msgspec
 
-from droveway.contracts.envelope import AttemptId, Id, Millis, RelayId, Text, UnixNs
+from droveway.contracts.envelope import AttemptId, Id, Millis, NoId, RelayId, Text, UnixNs
 from droveway.contracts.envelope import subject as _subject
 from droveway.contracts.errors import Failure
 from droveway.contracts.inference import Body
@@ -50,11 +50,23 @@ class CallRouted(msgspec.Struct, frozen=True, kw_only=True, tag="call.routed.v1"
     model: Text
     """The name that the client asked for."""
     target: Target
+    channel: NoId = ""
+    """`canary` or `stable`, of a route that has a canary; else empty."""
     stream: bool
     include_usage: bool = False
     body: Body
+    gathered: bool = False
+    """Its client wants it whole, and its provider is asked for a stream."""
+    continuable: bool = False
+    """Should its stream break off, its route lets another target go on."""
+    continues: bool = False
+    """As in `Needs`: the body's last message is the beginning of the answer."""
     remaining_ms: Millis
     first_token_ms: Millis
+    connect_ms: Millis | None = None
+    """None: as its provider's time-outs say."""
+    write_ms: Millis | None = None
+    idle_ms: Millis | None = None
     lease_ms: Millis = 0
     """As in `Admitted`: the caller renews and settles what is reserved. 0: nothing is."""
     received_ns: UnixNs = 0

@@ -303,16 +303,24 @@ _ENTRIES = (
         fix="Try again; operators look at JetStream's storage.",
     ),
     ErrorCode(
+        code="reports_unavailable", status=503, type=_SERVER, retry=True,
+        message="Nobody can tell what was used at the moment",
+        cause="No metrics service answered within a second, or its database didn't.",
+        fix="Try again; operators see the metrics service's `/readyz`.",
+    ),
+    ErrorCode(
         code="overloaded", status=503, type=_SERVER, retry=True,
         message="Too many requests are running",
-        cause="A bound on requests in flight is reached.",
-        fix="Try again as Retry-After says; add replicas.",
+        cause="A bound on requests in flight, or on those that wait for room, is reached; or its "
+        "turn wouldn't have come in time.",
+        fix="Try again as Retry-After says; add replicas, or capacity at the providers.",
     ),
     ErrorCode(
         code="provider_busy", status=503, type=_SERVER, retry=True, elsewhere=True,
         message="All connections to the provider are in use",
-        cause="The caller's bound for the provider is reached.",
-        fix="Try again; raise `max_in_flight` or add callers.",
+        cause="The callers' bound for the provider, or a limit of its credential, is reached, and "
+        "no place was free within `queue_s`.",
+        fix="Try again; raise `max_in_flight`, add callers, credentials or targets.",
     ),
     ErrorCode(
         code="server_shutting_down", status=503, type=_SERVER, retry=True,
@@ -386,6 +394,12 @@ _ENTRIES = (
         message="All API providers failed",
         cause="Every target of the route failed before its first token; `details` lists them.",
         fix="See each attempt's code; `droveway trace <request id>` shows the times.",
+    ),
+    ErrorCode(
+        code="targets_disabled", status=503, type=_SERVER,
+        message="An operator has disabled every provider that serves this model",
+        cause="All targets of the route, and of its fallbacks, were switched off.",
+        fix="`droveway providers list` says by whom and why; `droveway providers enable` ends it.",
     ),
     ErrorCode(
         code="client_closed_request", status=499, type=_BAD,

@@ -111,6 +111,15 @@ class LedgerCaughtUp(_Event, frozen=True, kw_only=True, tag="ledger.caught_up.v1
     """The ledger has all rows again."""
 
 
+class CanaryRolledBack(
+    _Event, frozen=True, kw_only=True, tag="canary.rolled_back.v1", tag_field="t"
+):
+    """A canary did worse than its route's stable channel, and gets nothing any more."""
+
+    route: Annotated[str, msgspec.Meta(max_length=MAX_MODEL_CHARS)]
+    reason: str
+
+
 Event = (
     RequestRefused
     | BudgetCrossed
@@ -121,13 +130,14 @@ Event = (
     | OwnerChanged
     | LedgerBehind
     | LedgerCaughtUp
+    | CanaryRolledBack
 )
 OF_SERVICES: dict[str, tuple[type[msgspec.Struct], ...]] = {
     "gateway": (RequestRefused, ConfigAdopted, ConfigRefused),
     "router": (ConfigAdopted, ConfigRefused),
     "limiter": (BudgetCrossed, OwnerChanged, ConfigAdopted, ConfigRefused),
     "caller": (CooldownBegan, CooldownEnded, ConfigAdopted, ConfigRefused),
-    "metrics": (LedgerBehind, LedgerCaughtUp, ConfigAdopted, ConfigRefused),
+    "metrics": (LedgerBehind, LedgerCaughtUp, CanaryRolledBack, ConfigAdopted, ConfigRefused),
 }
 """Who tells what."""
 

@@ -5,6 +5,7 @@ the queue group answers on its inbox with `Accepted` within 250 ms, then `Waitin
 with `Refused`. From commit on the caller's frames (`relay`) arrive on the same inbox.
 """
 
+import hashlib
 from typing import Annotated
 
 import msgspec
@@ -15,6 +16,8 @@ from droveway.contracts.errors import Failure
 
 INTERACTIVE = "interactive"
 """The class of a request whose client is waiting for the answer."""
+CLASSES = (INTERACTIVE, "async", "batch")
+"""The most urgent first: where requests wait for room, later ones go after all earlier ones."""
 ACCEPT_WITHIN_MS = 250
 """A door that hears nothing for this long asks once more, with the same request id."""
 WAITING_EVERY_MS = 500
@@ -41,6 +44,8 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     json_schema: bool = False
     prefill: bool = False
     """The last message is the assistant's, to be continued."""
+    continues: bool = False
+    """Of it just what is missing has to come: the client has the beginning."""
     audio: bool = False
     """As input or as output."""
     files: bool = False
@@ -60,6 +65,18 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
     """The door's instance when the body is too large for one message; empty when inline."""
     relay_id: bytes = b""
     """What to pull: 16 bytes; empty when inline."""
+
+
+UserHash = Annotated[bytes, msgspec.Meta(max_length=16)]
+"""16 bytes, or none."""
+MAX_AVOIDED = 16
+"""Targets that one request leaves out."""
+
+
+def user_hash(tenant: str, *, user: str = "", key_id: str) -> bytes:
+    """Stands for the user behind a key, as the client names them; else for the key itself."""
+    who = f"{tenant}\0user\0{user}" if user else f"{tenant}\0key\0{key_id}"
+    return hashlib.blake2b(who.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 class InferenceRequested(
@@ -91,10 +108,23 @@ class InferenceRequested(
     """Of all choices together; None: the client set no bound."""
     choices: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 1
     """Answers that are asked for at once."""
+    user: UserHash = b""
+    """Who is behind the key, hashed: a canary's share of users is always the same users."""
+    region: Text = ""
+    """Where the client says that it is (`x-droveway-region`); empty: not said."""
+    max_queue_ms: Millis | None = None
+    """How long it may wait for room in its client's own limits; None: not at all. If told it is
+    also the most that it waits for room at a provider."""
+    avoid: Annotated[tuple[Text, ...], msgspec.Meta(max_length=MAX_AVOIDED)] = ()
+    """Targets (`provider/model`) that broke off this request's answer: others go on with it."""
     attempts_left: int = 3
+    attempts_made: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 0
+    """By those who had the request before; attempts are counted on from there."""
     remaining_ms: Millis
     first_token_ms: Millis
     """How long one attempt may take to its first token before the next target is tried."""
+    idle_ms: Millis | None = None
+    """How long it may be silent then; None: as its target's time-outs say."""
     ask: Ask = 1
     """Which publication of the request this is: its door asks again when no router answers."""
     instead_of: NoId = ""
@@ -165,6 +195,8 @@ class TriedTarget(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 0
     """The upstream's HTTP status; 0 when there was none."""
     duration_ms: Millis = 0
+    channel: NoId = ""
+    """`canary` or `stable`, of a route that has a canary; else empty."""
 
 
 class Refused(Standing, frozen=True, kw_only=True, tag="inference.refused.v1", tag_field="t"):

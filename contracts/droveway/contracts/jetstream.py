@@ -1,4 +1,4 @@
-"""JetStream streams, consumers and KV buckets as plain data.
+"""JetStream streams and KV buckets as plain data; nobody needs a consumer.
 
 The set-up job creates them; services only check that they are there. The dictionaries are the
 bodies of `$JS.API` requests (NATS 2.14), durations in nanoseconds.
@@ -13,8 +13,6 @@ _DAY_S = 24 * 3600
 
 USAGE = "USAGE"
 """Attempt and request rows: the ledger's source."""
-USAGE_CONSUMER = "metrics"
-"""The durable pull consumer of the metrics service."""
 IDEMPOTENCY = "idempotency"
 """The KV bucket of `Idempotency-Key` rows: outcome and fingerprint, never content."""
 RESPONSES = "responses"
@@ -27,8 +25,15 @@ ACCESS = "access"
 """The KV bucket of tenants and keys that the administration writes; hashes, never a key."""
 PRICES = "prices"
 """The KV bucket of the price book."""
+ROUTING = "routing"
+"""The KV bucket of what operators have changed of routing while it runs."""
 AUDIT = "AUDIT"
 """Who changed what, when, from what to what: kept for a year."""
+STREAMS = (
+    *(USAGE, LIMITS, AUDIT),
+    *(f"KV_{bucket}" for bucket in (IDEMPOTENCY, RESPONSES, SNAPSHOTS, ACCESS, PRICES, ROUTING)),
+)
+"""All streams, those behind buckets among them."""
 MAX_RESPONSE_BYTES = 700 * 1024
 """A stored response; read back in base64 it still fits one message of 1 MiB."""
 
@@ -49,21 +54,6 @@ def usage_stream(max_bytes: int, replicas: int) -> dict[str, Any]:
         "allow_direct": True,
         "deny_delete": True,
         "deny_purge": True,
-    }
-
-
-def usage_consumer(max_ack_pending: int) -> dict[str, Any]:
-    """The ledger's place in USAGE; survives restarts, redelivers what wasn't acknowledged.
-
-    An acknowledgement counts for all rows before it: one per batch is enough.
-    """
-    return {
-        "durable_name": USAGE_CONSUMER,
-        "ack_policy": "all",
-        "ack_wait": 30 * _SECOND_NS,
-        "deliver_policy": "all",
-        "max_ack_pending": max_ack_pending,
-        "max_deliver": -1,
     }
 
 
@@ -157,7 +147,7 @@ def audit_stream(max_bytes: int, replicas: int) -> dict[str, Any]:
 
 
 def values_bucket(bucket: str, max_bytes: int, replicas: int) -> dict[str, Any]:
-    """The stream behind a KV bucket whose newest values count: access, prices, snapshots.
+    """The stream behind a KV bucket whose newest values count: access, prices, routing.
 
     What marks a deletion may have an end: else each name that was ever used would be kept.
     """

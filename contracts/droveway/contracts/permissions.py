@@ -8,6 +8,7 @@ The server configuration is generated from this table; a test holds it against t
 import msgspec
 
 from droveway.contracts import discovery
+from droveway.contracts.canary import PREFIX as CANARIES
 from droveway.contracts.client import inbox_prefix
 from droveway.contracts.envelope import PREFIX
 from droveway.contracts.jetstream import (
@@ -17,10 +18,12 @@ from droveway.contracts.jetstream import (
     LIMITS,
     PRICES,
     RESPONSES,
+    ROUTING,
     SNAPSHOTS,
+    STREAMS,
     USAGE,
-    USAGE_CONSUMER,
 )
+from droveway.contracts.reports import METRICS
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,26 +66,21 @@ def _bucket(name: str) -> str:
     return f"$KV.{name}.>"
 
 
-_ACKS = (
-    f"$JS.ACK.{USAGE}.{USAGE_CONSUMER}.>",
-    f"$JS.ACK.*.*.{USAGE}.{USAGE_CONSUMER}.>",
-)
-"""Both forms of acknowledgement subject: servers from 2.15 on may name domain and account."""
-
 USERS: tuple[User, ...] = (
     User(
         name="gateway",
         publish=(
             *_v1("inference.*", "direct.*.*", "control.caller.*", "control.router.*", "usage.*"),
+            *_v1("events.gateway"),
             *_inboxes("gateway", "caller", "operator", "t"),
             f"$KV.{IDEMPOTENCY}.>",
             f"$JS.API.STREAM.MSG.GET.KV_{IDEMPOTENCY}",
             f"$KV.{RESPONSES}.>",
             f"$JS.API.STREAM.MSG.GET.KV_{RESPONSES}",
             f"$JS.API.STREAM.MSG.DELETE.KV_{RESPONSES}",
-            *_v1("standing.*", "audit.gateway"),
-            _bucket(ACCESS),
-            *map(_read, (f"KV_{ACCESS}", AUDIT)),
+            *_v1("standing.*", "report", "providers", "audit.gateway"),
+            *map(_bucket, (ACCESS, ROUTING)),
+            *map(_read, (f"KV_{ACCESS}", f"KV_{ROUTING}", AUDIT)),
         ),
         subscribe=(
             _shared("request.*.*", "gateway"),
@@ -95,11 +93,16 @@ USERS: tuple[User, ...] = (
         name="router",
         publish=(
             *_v1("admission.*", "settlement.*", "dispatch.*", "control.caller.*", "usage.*"),
+            *_v1("events.router"),
+            _read(f"KV_{ROUTING}"),
             *_inboxes("router", "gateway", "operator"),
         ),
         subscribe=(
             _shared("inference.*", "router"),
-            *_v1("direct.*.*", "control.router.*", "health.*"),
+            *_v1("direct.*.*", "control.router.*", "health.*", "providers"),
+            # While requests wait for room in a credential's limits: each of them needs to hear it.
+            *_v1("settlement.*"),
+            _bucket(ROUTING),
             *_heard("router"),
         ),
     ),
@@ -123,42 +126,49 @@ USERS: tuple[User, ...] = (
         name="caller",
         publish=(
             *_v1("control.gateway.*", "control.router.*", "settlement.*", "usage.*", "health.*"),
+            *_v1("events.caller"),
             *_inboxes("caller", "gateway", "router", "operator"),
         ),
         subscribe=(
             _shared("dispatch.*", "caller"),
             # Each caller spares what another one of its pool was told to spare.
-            *_v1("control.caller.*", "health.*"),
+            *_v1("control.caller.*", "health.*", "providers"),
             *_heard("caller"),
         ),
     ),
     User(
         name="metrics",
         publish=(
-            f"$JS.API.CONSUMER.MSG.NEXT.{USAGE}.{USAGE_CONSUMER}",
-            *_ACKS,
-            *_v1("usage.*"),
+            *_v1("usage.*", "events.metrics", "audit.metrics"),
             _bucket(PRICES),
-            _read(f"KV_{PRICES}"),
-            *_inboxes("metrics", "operator"),
+            f"$KV.{ROUTING}.{CANARIES}*",
+            *map(_read, (USAGE, f"KV_{PRICES}", f"KV_{ROUTING}")),
+            *(f"$JS.API.STREAM.INFO.{stream}" for stream in STREAMS),
+            *_inboxes("metrics", "gateway", "operator"),
         ),
-        subscribe=_heard("metrics"),
+        subscribe=(
+            _shared("report", METRICS),
+            *_v1("events.limiter"),
+            _bucket(ROUTING),
+            *_heard("metrics"),
+        ),
     ),
     User(
         name="setup",
-        publish=("$JS.API.STREAM.>", "$JS.API.CONSUMER.>", *_inboxes("setup")),
+        publish=("$JS.API.STREAM.>", *_inboxes("setup")),
         subscribe=_inboxes("setup"),
     ),
     User(
         name="operator",
         publish=(
-            *map(_read, (USAGE, AUDIT, f"KV_{ACCESS}", f"KV_{PRICES}")),
-            _bucket(ACCESS),
-            *_v1("standing.*", "audit.operator"),
+            *map(_read, (USAGE, AUDIT, f"KV_{ACCESS}", f"KV_{PRICES}", f"KV_{ROUTING}")),
+            *map(_bucket, (ACCESS, ROUTING)),
+            *_v1("standing.*", "report", "providers", "audit.operator"),
             *discovery.asked(),
             *_inboxes("operator"),
         ),
-        subscribe=(*_inboxes("operator"), *_v1("events.*")),
+        # Rows have no content: who watches the system live hears them as they are stored.
+        subscribe=(*_inboxes("operator"), *_v1("usage.*", "events.*")),
     ),
 )
 """Services, the set-up job, and whoever reads traces from the command line."""

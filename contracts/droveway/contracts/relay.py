@@ -65,6 +65,12 @@ class Origin(msgspec.Struct, frozen=True, array_like=True):
     """Request sent to first content, or to the whole answer, in microseconds."""
     warnings: tuple[str, ...] = ()
     """What the provider didn't get of what the client asked for, one sentence for each."""
+    channel: str = ""
+    """As in `CallRouted`."""
+    target: str = ""
+    """`provider/model` as it was routed: what `InferenceRequested.avoid` names."""
+    continuable: bool = False
+    """As in `CallRouted`."""
 
 
 class Chunk(msgspec.Struct, frozen=True, array_like=True, tag="c"):
@@ -168,7 +174,19 @@ class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag="hb"):
     receiving: tuple[RelayId, ...] = ()
 
 
-Control = Credit | Taken | Resend | Cancel | Inquiry | Pull | Heartbeat
+MAX_ROOM = 10_000
+"""Calls; of more nobody needs to know."""
+
+
+class Room(msgspec.Struct, frozen=True, array_like=True, tag="rm"):
+    """To a router that was told `Busy` lately: a call has ended, the provider takes calls again."""
+
+    provider: Id
+    free: Annotated[int, msgspec.Meta(ge=1, le=MAX_ROOM)]
+    """So many at least; other routers may have heard the same."""
+
+
+Control = Credit | Taken | Resend | Cancel | Inquiry | Pull | Heartbeat | Room
 
 News = Accepted | Waiting | Refused | Held | Running | AttemptFailed
 """What a door hears before the first frame: of its router, and of a caller without one."""
