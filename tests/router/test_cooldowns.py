@@ -6,8 +6,9 @@ from droveway.contracts.dispatch import AttemptFailed, Target
 from droveway.contracts.envelope import encode
 from droveway.contracts.errors import Failure, failure
 from droveway.contracts.health import EXHAUSTED, RATE_LIMITED, REFUSED, CredentialHealth, PoolHealth
-from droveway.router.cooldowns import SHORT_WAIT_S, Cooldowns
+from droveway.router.cooldowns import AllCool, Cooldowns, until_cooled
 from droveway.router.routes import Candidate
+from tests.support.turns import turn, waiting_room
 
 A, B, C = (
     Candidate(Target(provider=name, credential="main", model="m"), "default", 1_000, 1_000)
@@ -39,16 +40,13 @@ def test_what_cools_comes_last_by_its_end() -> None:
 def test_when_all_are_limited_the_earliest_wait_is_told() -> None:
     cooldowns = cooling(a=(9_000, RATE_LIMITED), b=(3_000, EXHAUSTED), c=(1_000, REFUSED))
     found = cooldowns.order([A, B, C])
-    assert isinstance(found, Failure)
-    assert found.code == "provider_rate_limited"
-    assert found.retry_after_ms is not None
-    assert 2_900 < found.retry_after_ms <= 3_000
+    assert isinstance(found, AllCool)
+    assert found.candidates == (A, B, C)
+    assert 2.9 < found.wait_s <= 3.0
+    assert found.failure.code == "provider_rate_limited"
+    assert found.failure.retry_after_ms is not None
+    assert 2_900 < found.failure.retry_after_ms <= 3_000
     assert cooldowns.statistics().refused == 1
-
-
-def test_the_last_target_is_never_dropped_when_its_wait_is_short() -> None:
-    short_ms = int(SHORT_WAIT_S * 1000) - 1
-    assert cooling(a=(short_ms, RATE_LIMITED)).order([A]) == [A]
 
 
 def test_where_credentials_are_refused_their_callers_decide() -> None:
@@ -56,14 +54,13 @@ def test_where_credentials_are_refused_their_callers_decide() -> None:
     assert cooldowns.order([A, B]) == [B, A]
 
 
-async def test_a_short_wait_is_waited_for_and_a_long_one_is_not() -> None:
-    cooldowns = cooling(a=(60, RATE_LIMITED), b=(60_000, REFUSED))
+async def test_a_cooldown_that_ends_in_time_is_waited_for_and_a_longer_one_is_not() -> None:
+    room, cooldowns = waiting_room(), cooling(a=(60, RATE_LIMITED), b=(60_000, RATE_LIMITED))
     began_s = time.monotonic()
-    await cooldowns.short_wait([B])
-    await cooldowns.short_wait([C])
-    await cooldowns.short_wait([])
+    found = await until_cooled(lambda: cooldowns.order([B]), turn(room))
+    assert isinstance(found, Failure)
     assert time.monotonic() - began_s < 0.05
-    await cooldowns.short_wait([A])
+    assert await until_cooled(lambda: cooldowns.order([A]), turn(room)) == [A]
     assert time.monotonic() - began_s >= 0.055
 
 

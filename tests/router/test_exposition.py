@@ -102,7 +102,8 @@ def test_before_the_configuration_is_read_there_is_no_destination() -> None:
 def test_the_wait_is_from_receipt_to_dispatch_and_never_negative() -> None:
     registry = CollectorRegistry()
     waited = QueueWait(registry)
-    waited.dispatched(1_000_000_000, 1_250_000_000)
-    waited.dispatched(1_000_000_000, 999_999_999)
-    assert registry.get_sample_value("ai_api_queue_wait_seconds_sum") == 0.25
-    assert registry.get_sample_value("ai_api_queue_wait_seconds_count") == 2
+    waited.dispatched("interactive", 1_000_000_000, 1_250_000_000)
+    waited.dispatched("interactive", 1_000_000_000, 999_999_999)
+    labels = {"class": "interactive"}
+    assert registry.get_sample_value("ai_api_queue_wait_seconds_sum", labels) == 0.25
+    assert registry.get_sample_value("ai_api_queue_wait_seconds_count", labels) == 2

@@ -6,13 +6,23 @@ from collections import Counter
 import msgspec
 import pytest
 
-from droveway.contracts.config import Config, Model, Provider, Route, RouteTarget, Tier, Timeouts
+from droveway.contracts.config import (
+    Config,
+    Credential,
+    Fallbacks,
+    Model,
+    Provider,
+    Route,
+    RouteTarget,
+    Tier,
+    Timeouts,
+)
 from droveway.contracts.errors import Failure
 from droveway.contracts.inference import Needs
 from droveway.dialects import dialect
-from droveway.router.routes import RoutingTable
+from droveway.router.routes import FallbackCase, Order, RoutingTable
 
-DICE = random.Random(7)
+ORDER = Order(random.Random(7), lambda _candidate: 0.0)
 
 
 def _route(model: str, *tiers: list[tuple[str, int]]) -> Route:
@@ -60,7 +70,7 @@ def test_tiers_keep_their_order() -> None:
     for _ in range(50):
         route = table.route("m")
         assert route is not None
-        order = [one.target.provider for one in table.candidates(route, "m", DICE)]
+        order = [one.target.provider for one in table.candidates(route, "m", ORDER)]
         assert set(order[:2]) == {"a", "b"}
         assert order[2] == "c"
         assert set(order[3:]) == {"d", "e"}
@@ -71,7 +81,7 @@ def test_weights_hold_statistically() -> None:
     route = table.route("m")
     assert route is not None
     rounds = 20_000
-    first = Counter(table.candidates(route, "m", DICE)[0].target.provider for _ in range(rounds))
+    first = Counter(table.candidates(route, "m", ORDER)[0].target.provider for _ in range(rounds))
     for name, share in (("a", 0.7), ("b", 0.2), ("c", 0.1)):
         assert abs(first[name] / rounds - share) < 0.015
 
@@ -80,7 +90,7 @@ def test_a_target_has_the_clients_model_name_unless_it_names_its_own() -> None:
     targets = (RouteTarget(provider="a"), RouteTarget(provider="a", model="own"))
     route = Route(model="*", tiers=(Tier(targets=targets[:1]), Tier(targets=targets[1:])))
     table = _table(route)
-    labels = [one.label for one in table.candidates(route, "asked", DICE)]
+    labels = [one.label for one in table.candidates(route, "asked", ORDER)]
     assert labels == ["a/asked", "a/own"]
 
 
@@ -88,7 +98,7 @@ def test_a_candidate_carries_its_providers_limits_and_pool() -> None:
     table = _table(_route("*", [("a", 1)]))
     route = table.route("m")
     assert route is not None
-    (candidate,) = table.candidates(route, "m", DICE)
+    (candidate,) = table.candidates(route, "m", ORDER)
     assert (candidate.first_token_ms, candidate.total_ms) == (1_500, 20_000)
     assert candidate.pool == "pool-a"
 
@@ -113,7 +123,7 @@ def _able(
 ) -> list[str] | Failure:
     route = table.route(model)
     assert route is not None
-    found = table.able(table.candidates(route, model, DICE), needs, asked)
+    found = table.able(table.candidates(route, model, ORDER), needs, asked)
     return found if isinstance(found, Failure) else [one.label for one in found]
 
 
@@ -187,3 +197,48 @@ def test_an_alias_is_resolved_before_routes(route: str, asked: str, served: str)
 def test_an_aliass_target_gets_the_models_real_name() -> None:
     table = _named("*", "a/", aliases={"fast": "gpt-4o-mini"})
     assert _able(table, Needs(), model=table.served("fast")) == ["a/gpt-4o-mini"]
+
+
+def test_the_fastest_target_of_a_tier_is_tried_first_and_an_unknown_one_before_it() -> None:
+    table = _table(_route("*", [("a", 1), ("b", 1), ("c", 1)], [("d", 1)]))
+    route = table.route("m")
+    assert route is not None
+    route = msgspec.structs.replace(route, strategy="fastest")
+    speeds = {"a": 3.0, "b": 1.0, "c": 0.0, "d": 0.1}
+    order = Order(random.Random(7), lambda one: speeds[one.target.provider])
+    found = [one.target.provider for one in table.candidates(route, "m", order)]
+    assert found == ["c", "b", "a", "d"], "tiers are priorities: speed counts within one"
+
+
+def test_each_credential_of_a_provider_is_a_target_of_its_own() -> None:
+    names = ("one", "two", "three")
+    provider = Provider(
+        id="a",
+        base_url="https://p.test",
+        credentials=tuple(Credential(id=name, api_key="${KEY}") for name in names),
+    )
+    any_key = RouteTarget(provider="a", credential="*")
+    route = Route(model="*", tiers=(Tier(targets=(any_key,)),))
+    table = RoutingTable(Config(providers=(provider,), routes=(route,)))
+    first: Counter[str] = Counter()
+    for _ in range(300):
+        found = [one.target.credential for one in table.candidates(route, "m", ORDER)]
+        assert sorted(found) == sorted(names)
+        first[found[0]] += 1
+    assert min(first.values()) > 60
+
+
+def test_fallbacks_are_other_models_served_as_their_own_routes_say() -> None:
+    small = msgspec.structs.replace(
+        _route("small", [("a", 1)]),
+        fallbacks=Fallbacks(failed=("other",), context=("large", "huge-1")),
+    )
+    table = _table(small, _route("large", [("b", 1)], [("c", 1)]), _route("*", [("d", 1)]))
+    assert _labels(table, small, "context") == ["b/large", "c/large", "d/huge-1"]
+    assert _labels(table, small, "failed") == ["d/other"]
+    assert _labels(table, small, "rate_limited") == ["d/other"], "as failed, unless it is said"
+    assert _labels(table, small, "content") == []
+
+
+def _labels(table: RoutingTable, route: Route, case: FallbackCase) -> list[str]:
+    return [one.label for one in table.fallbacks(route, case, ORDER)]

@@ -44,8 +44,18 @@ class Attempt:
         self._over = False
         self._inbox = bus.open_inbox(self._on_news, self._on_nobody)
 
-    async def run(self, start_within_s: float, within_s: float) -> dispatch.AttemptNews:
+    async def run(
+        self,
+        start_within_s: float,
+        within_s: float,
+        on_start: Callable[[], None] = lambda: None,
+    ) -> dispatch.AttemptNews:
         """Waits for the attempt's end before commit, or for its commit.
+
+        Args:
+            start_within_s: How long a caller may take to start it.
+            within_s: How long it may take from then on.
+            on_start: Called when one has.
 
         Returns:
             `Committed`, or what went wrong: `AttemptFailed`, `Busy`.
@@ -60,6 +70,7 @@ class Attempt:
                 self.lost = self.lost or bool(self._cancel_reason)
                 return first
             self._unlink = self._hub.link(first.caller, self._on_dead)
+            on_start()
             return await self._next(within_s, "no token in time")
         except BusError as error:
             return self._failed(failure("service_unavailable", str(error)))

@@ -1,19 +1,30 @@
 """Which candidates to spare: those whose credentials cool come last, and are never dropped."""
 
-import asyncio
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from droveway.contracts import dispatch
 from droveway.contracts.errors import Failure, failure
-from droveway.contracts.health import RATE_LIMITED, REFUSED
+from droveway.contracts.health import RATE_LIMITED, REFUSED, TargetHealth
+from droveway.router.places import credentials_of
 from droveway.router.routes import Candidate
+from droveway.router.turn import Turn
 from droveway.runtime.heard_health import Cooldown, HeardHealth
 
-SHORT_WAIT_S = 0.5
-"""A request waits for so long until a credential may be used; longer waits are its client's."""
+
+class AllCool(NamedTuple):
+    """Candidates that are all spared because of rate limits."""
+
+    candidates: tuple[Candidate, ...]
+    wait_s: float
+    """Until the first of them may be asked."""
+
+    @property
+    def failure(self) -> Failure:
+        """What a client is told that doesn't wait."""
+        return failure("provider_rate_limited", retry_after_ms=math.ceil(self.wait_s * 1000))
 
 
 class CooldownStatistics(NamedTuple):
@@ -24,7 +35,7 @@ class CooldownStatistics(NamedTuple):
     cooling: int
     """Credentials."""
     refused: int
-    """Requests refused since each of their targets cools."""
+    """Requests that weren't sent on since each of their targets cooled: they wait, or not."""
     malformed: int
 
 
@@ -33,14 +44,15 @@ class Cooldowns:
 
     def __init__(self) -> None:
         self._heard = HeardHealth()
-        self.on_digest = self._heard.on_digest
+        self.cooling = self._heard.cooling
+        self.reset = self._heard.reset
         self._refused = 0
 
-    def order(self, candidates: list[Candidate]) -> list[Candidate] | Failure:
+    def order(self, candidates: list[Candidate]) -> list[Candidate] | AllCool:
         """The candidates with the cooling ones last, by the end of their cooldowns.
 
-        A failure when all of them cool because of rate limits for longer than a short wait: sending
-        it would bring the client the same, later, and the provider work. Candidates of which none
+        `AllCool` when all of them cool because of rate limits: sending it would bring the client
+        the same, later, and the provider work. Candidates of which none
         is rate limited but all are refused are for the callers to try: they know each one's secret.
         """
         now_s = time.monotonic()
@@ -53,18 +65,18 @@ class Cooldowns:
         )
         if not free:
             limited = [one.until_s for one in found if one is not None and one.why != REFUSED]
-            if limited and min(limited) - now_s > SHORT_WAIT_S:
+            if limited:
                 self._refused += 1
-                wait_ms = math.ceil((min(limited) - now_s) * 1000)
-                return failure("provider_rate_limited", retry_after_ms=wait_ms)
+                return AllCool(tuple(candidates), min(limited) - now_s)
         return free + [candidates[index] for _, index in waits]
 
-    async def short_wait(self, candidates: list[Candidate]) -> None:
-        """Waits for the first one's cooldown if that ends shortly."""
-        now_s = time.monotonic()
-        cooling = self._cooldown(candidates[0], now_s) if candidates else None
-        if cooling is not None and cooling.until_s - now_s <= SHORT_WAIT_S:
-            await asyncio.sleep(cooling.until_s - now_s)
+    def on_digest(self, payload: bytes, _reply: str = "") -> None:
+        """Takes one caller's digest."""
+        self._heard.on_digest(payload)
+
+    def on_targets(self, listener: Callable[[tuple[TargetHealth, ...]], None]) -> None:
+        """Calls `listener` with what each digest says of targets besides."""
+        self._heard.on_targets = listener
 
     def learn(self, target: dispatch.Target, news: dispatch.AttemptNews) -> None:
         """A caller spares a credential that this router thought free: its digest has been lost."""
@@ -88,3 +100,14 @@ class Cooldowns:
     def _cooldown(self, candidate: Candidate, now_s: float) -> Cooldown | None:
         target = candidate.target
         return self._heard.cooldown((target.provider, target.credential), now_s)
+
+
+async def until_cooled(
+    choose: Callable[[], list[Candidate] | Failure | AllCool], turn: Turn
+) -> list[Candidate] | Failure:
+    """Whom to try, once not all of them cool; why not, if that takes too long."""
+    while isinstance(found := choose(), AllCool):
+        refusal = await turn.wait(credentials_of(found.candidates), found.failure, found.wait_s)
+        if refusal is not None:
+            return refusal
+    return found

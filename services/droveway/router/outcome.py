@@ -2,6 +2,7 @@
 
 from droveway.contracts.errors import Failure, failure
 from droveway.contracts.inference import TriedTarget
+from droveway.router.routes import FallbackCase
 
 _REFUSALS = frozenset({"invalid_request", "unsupported_parameter"})
 
@@ -12,6 +13,21 @@ def is_misfit(occurrence: Failure) -> bool:
     Neither an attempt that counts nor anything to be held against the target.
     """
     return occurrence.elsewhere and occurrence.code in _REFUSALS
+
+
+_TOO_LONG = frozenset({"context_length_exceeded"})
+_CONTENT = frozenset({"content_filter", "content_policy_violation", "invalid_prompt"})
+
+
+def case_of(failures: list[Failure]) -> FallbackCase:
+    """Why other models should help: by the last failure if it is of the request, else by all."""
+    last = failures[-1]
+    if last.provider_code in _TOO_LONG:
+        return "context"
+    if last.provider_code in _CONTENT:
+        return "content"
+    limited = all(one.code == "provider_rate_limited" for one in failures)
+    return "rate_limited" if limited else "failed"
 
 
 def last_word(failures: list[Failure], tried: list[TriedTarget]) -> Failure:

@@ -78,7 +78,7 @@ class Owned:
         self.task = asyncio.current_task()
         self.accepted: Accepted | None = None
         self.attempt: Attempt | None = None
-        self.attempts = 0
+        self.attempts = request.attempts_made
         self.last_word: msgspec.Struct | None = None
         self.cancelled = False
         self.lapsed = False

@@ -1,18 +1,23 @@
 """Model name to targets: exact names first, then the longest prefix; tiers in order of priority."""
 
-import functools
 import random
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal, NamedTuple
 
-from droveway.contracts.config import Config, Route, Tier
+from droveway.contracts.canary import Channel, channel_of
+from droveway.contracts.config import Config, Retry, Route, RouteTarget, Tier
 from droveway.contracts.dispatch import Target
 from droveway.contracts.errors import Failure, failure
-from droveway.contracts.inference import Needs
+from droveway.contracts.inference import InferenceRequested, Needs
 from droveway.dialects import dialect
 from droveway.dialects.capability import missing
-from droveway.dialects.models import EXACT, MAX_REMEMBERED, ModelTable
+from droveway.dialects.models import ModelTable
 from droveway.dialects.quirks import quirk_of
+from droveway.dialects.route_names import RouteNames
+from droveway.router.retry import policy_of
+from droveway.router.timeouts import resolved, timeouts_of
+
+FallbackCase = Literal["failed", "rate_limited", "context", "content"]
 
 
 class Candidate(NamedTuple):
@@ -24,6 +29,12 @@ class Candidate(NamedTuple):
     total_ms: int
     limited: bool = False
     """Its credential has limits, so each attempt needs leave."""
+    connect_ms: int | None = None
+    """None: as its caller knows of the provider."""
+    write_ms: int | None = None
+    idle_ms: int | None = None
+    channel: Channel | Literal[""] = ""
+    """Of a route that has a canary; else empty."""
 
     @property
     def label(self) -> str:
@@ -31,37 +42,101 @@ class Candidate(NamedTuple):
         return f"{self.target.provider}/{self.target.model}"
 
 
+class Manner(NamedTuple):
+    """What a route says of its answers."""
+
+    continuable: bool = False
+    """A stream that breaks off may be gone on with elsewhere."""
+    gathered: bool = False
+    """What is wanted whole is asked for as a stream."""
+
+
+class Order(NamedTuple):
+    """What decides between targets of one tier."""
+
+    dice: random.Random
+    first_token_s: Callable[[Candidate], float]
+    """What a target lately took; 0 where that isn't known, so that it is found out."""
+
+
 class RoutingTable:
     """One configuration's routes, looked up by model name."""
 
     def __init__(self, config: Config) -> None:
-        self._exact = {r.model: r for r in config.routes if not r.model.endswith("*")}
-        self._prefixes = sorted(
-            ((r.model[:-1], r) for r in config.routes if r.model.endswith("*")),
-            key=lambda pair: -len(pair[0]),
-        )
+        self._config = config
         self._providers = {provider.id: provider for provider in config.providers}
         self._models = ModelTable(config.models, config.aliases)
-        self._served = functools.lru_cache(MAX_REMEMBERED)(
-            functools.partial(self._models.served, specificity=self._specificity)
-        )
+        self._names = RouteNames(map(resolved, config.routes), self._models)
+
+    def credentials(self) -> Iterable[tuple[str, tuple[str, ...]]]:
+        """Each provider with the ids of its credentials."""
+        return [
+            (provider.id, tuple(one.id for one in provider.credentials))
+            for provider in self._providers.values()
+        ]
+
+    def targets(self) -> Iterable[tuple[str, str]]:
+        """Provider and model of all targets, each once; no model: as the client wrote it."""
+        found: dict[tuple[str, str], None] = {}
+        for route in self._config.routes:
+            own = "" if route.model.endswith("*") else route.model
+            canary = () if route.canary is None else route.canary.targets
+            for target in (*(one for tier in route.tiers for one in tier.targets), *canary):
+                found[target.provider, target.model or own] = None
+        return found
 
     def served(self, model: str) -> str:
         """The name that is routed for what a client calls `model`: an alias's, or its own."""
-        return self._served(model)
+        return self._names.served(model)
 
     def route(self, model: str) -> Route | None:
         """The route that serves `model`, or None."""
-        if (exact := self._exact.get(model)) is not None:
-            return exact
-        return next((r for prefix, r in self._prefixes if model.startswith(prefix)), None)
+        return self._names.route(model)
 
-    def candidates(self, route: Route, model: str, dice: random.Random) -> list[Candidate]:
-        """All targets in the order in which to try them: tier by tier, by weight within one."""
+    def queue_s(self, model: str) -> float | None:
+        """How long a request for `model` waits for room; None: its route doesn't say."""
+        route = self.route(self.served(model))
+        return None if route is None else route.queue_s
+
+    def retry(self, model: str) -> Retry:
+        """When a request for `model`, as a client calls it, is tried again."""
+        return policy_of(self._config, self.route(self.served(model)))
+
+    def manner(self, model: str) -> Manner:
+        """How answers of `model`, as a client calls it, are asked for and kept whole."""
+        route = self.route(self.served(model))
+        assert route is not None, "its candidates were found by it"
+        return Manner(route.midstream == "continue", route.unstreamed == "stream")
+
+    def candidates(self, route: Route, model: str, order: Order) -> list[Candidate]:
+        """All targets in the order in which to try them: tier by tier, by the route's strategy."""
+        return [one for tier in route.tiers for one in self._of_tier(route, tier, model, order)]
+
+    def ordered(
+        self, route: Route, model: str, request: InferenceRequested, order: Order
+    ) -> list[Candidate]:
+        """The same with the route's canary before or behind them, as the request has it."""
+        stable = self.candidates(route, model, order)
+        if route.canary is None:
+            return stable
+        found = self._of_tier(route, Tier(targets=route.canary.targets), model, order)
+        canary = [one._replace(channel="canary") for one in found]
+        stable = [one._replace(channel="stable") for one in stable]
+        first = channel_of(route.canary, request)
+        return canary + stable if first == "canary" else stable + canary
+
+    def fallbacks(self, route: Route, case: FallbackCase, order: Order) -> list[Candidate]:
+        """Targets of the models that a route names for a case, in the order of that list."""
+        lists = route.fallbacks
+        models: tuple[str, ...] = getattr(lists, case)
+        if case == "rate_limited":
+            models = models or lists.failed
+        served = ((self.served(name), self.route(self.served(name))) for name in models)
         return [
-            self._candidate(tier, index, model)
-            for tier in route.tiers
-            for index in _weighted_order(tier, dice)
+            candidate
+            for model, other in served
+            if other is not None
+            for candidate in self.candidates(other, model, order)
         ]
 
     def able(
@@ -73,14 +148,16 @@ class RoutingTable:
             candidates: Of one route.
             needs: The request's.
             asked: Its dialect. A provider that speaks Anthropic's gets Anthropic's requests as
-                they are, and refuses them in its own words.
+                they are, and refuses them in its own words; not those that go on with an answer,
+                which are ours.
         """
         if asked == dialect.COUNT_TOKENS:
             return self._counting(candidates)
         kept, lack = list[Candidate](), None
         for candidate in candidates:
             provider = self._providers[candidate.target.provider]
-            if asked == dialect.MESSAGES and provider.dialect == "anthropic":
+            passed = asked == dialect.MESSAGES and provider.dialect == "anthropic"
+            if passed and not needs.continues:
                 kept.append(candidate)
                 continue
             facts, lacks = self._models.facts(candidate.target.model), quirk_of(provider).lacks
@@ -99,27 +176,40 @@ class RoutingTable:
         text = "No provider of this model counts tokens"
         return kept or failure("unsupported_parameter", text, param="model")
 
-    def _specificity(self, model: str) -> int:
-        if model in self._exact:
-            return EXACT
-        route = self.route(model)
-        return -1 if route is None else len(route.model)
+    def _of_tier(self, route: Route, tier: Tier, model: str, order: Order) -> list[Candidate]:
+        found = [
+            candidate
+            for index in _weighted_order(tier, order.dice)
+            for candidate in self._of_target(tier.targets[index], model, order.dice)
+        ]
+        return sorted(found, key=order.first_token_s) if route.strategy == "fastest" else found
 
-    def _candidate(self, tier: Tier, index: int, model: str) -> Candidate:
-        chosen = tier.targets[index]
+    def _of_target(
+        self, chosen: RouteTarget, model: str, dice: random.Random
+    ) -> Iterator[Candidate]:
+        """The target itself, or one for each credential of its provider, in random order."""
+        if chosen.credential != "*":
+            yield self._candidate(chosen, chosen.credential, model)
+            return
+        ids = [one.id for one in self._providers[chosen.provider].credentials]
+        for credential in dice.sample(ids, len(ids)):
+            yield self._candidate(chosen, credential, model)
+
+    def _candidate(self, chosen: RouteTarget, credential: str, model: str) -> Candidate:
         provider = self._providers[chosen.provider]
         target = Target(
-            provider=chosen.provider,
-            credential=chosen.credential,
-            model=chosen.model or model,
+            provider=chosen.provider, credential=credential, model=chosen.model or model
         )
-        timeouts = provider.timeouts
+        timeouts = timeouts_of(provider, chosen)
         return Candidate(
             target,
             provider.pool,
             int(timeouts.first_token_s * 1000),
             int(timeouts.total_s * 1000),
-            any(one.limits for one in provider.credentials if one.id == chosen.credential),
+            any(one.limits for one in provider.credentials if one.id == credential),
+            int(timeouts.connect_s * 1000),
+            int(timeouts.write_s * 1000),
+            int(timeouts.idle_s * 1000),
         )
 
 

@@ -1,16 +1,30 @@
 """The router's wiring."""
 
 import asyncio
+import random
 
 from droveway.contracts import inference
-from droveway.contracts.config import Config
 from droveway.contracts.health import HEALTH_OF_ALL
+from droveway.contracts.jetstream import ROUTING
+from droveway.contracts.providers import providers_subject
+from droveway.router.attempts import Means
+from droveway.router.cooldowns import Cooldowns
+from droveway.router.exposition import Destinations, QueueDepth, QueueWait
 from droveway.router.handlers import Router
+from droveway.router.health import TargetsHealth
 from droveway.router.owned import OwnedRequests
-from droveway.router.routes import RoutingTable
+from droveway.router.provider_desk import ProviderDesk
+from droveway.router.providers import Providers
+from droveway.router.queue import Bounds
+from droveway.router.retry import Budget
 from droveway.router.settings import RouterSettings
+from droveway.router.settlement_news import SettlementNews
+from droveway.router.switches import Switches
+from droveway.router.waiting import WaitingRoom
+from droveway.runtime.canary_orders import CanaryOrders
 from droveway.runtime.config_file import LiveConfig
 from droveway.runtime.consumer import on_message
+from droveway.runtime.routing_orders import RoutingOrders
 from droveway.runtime.service import Ready, running
 from droveway.runtime.spool import SPOOL_DRAIN_S, Spool
 
@@ -21,29 +35,62 @@ async def run(settings: RouterSettings, stop: asyncio.Event, ready: Ready) -> No
     async with running("router", settings) as process:
         owned = OwnedRequests(process.bus)
         spool = Spool(process.bus, settings.spool_rows)
-        router = Router(process.bus, owned, spool, process.telemetry, settings)
-
-        def configure(config: Config) -> None:
-            router.table = RoutingTable(config)
-
-        live.on_change(configure)
+        means = Means(
+            process.bus,
+            owned,
+            spool,
+            process.telemetry,
+            settings,
+            QueueWait(process.registry),
+            Cooldowns(),
+            TargetsHealth(process.instance),
+            Budget(),
+            random.Random(),  # noqa: S311 - weights, not secrets
+            Switches(),
+            WaitingRoom(Bounds(settings.queue_requests, settings.queue_tokens)),
+        )
+        process.registry.register(QueueDepth(means.waiting))
+        router = Router(means)
+        providers = Providers(
+            process.instance, lambda: router.table, means.health, means.cooldowns, means.switches
+        )
+        process.registry.register(Destinations(providers))
+        orders = RoutingOrders(process.bus)
+        means.switches.follow(orders)
+        canaries = CanaryOrders(orders, lambda: router.configure(canaries.applied(live.current)))
+        live.on_change(lambda config: router.configure(canaries.applied(config)))
+        process.events.follow(live)
         consumer = process.consumer("inference", settings.max_in_flight)
         process.gauges.add("router", owned.statistics)
-        process.gauges.add("cooldowns", router.cooldowns.statistics)
+        process.gauges.add("cooldowns", means.cooldowns.statistics)
+        process.gauges.add("health", means.health.statistics)
+        process.gauges.add("retry_budget", means.budget.statistics)
+        process.gauges.add("queue", means.waiting.statistics)
         process.gauges.add("spool", spool.statistics)
         process.checks["usage"] = lambda: "no row can be recorded" if spool.full else ""
         process.gauges.add("relay", owned.hub.statistics)
         process.gauges.add("config", live.statistics)
+        process.gauges.add("kv", orders.statistics, {"bucket": ROUTING})
+        owned.hub.on_room = means.waiting.room
+        settlements = SettlementNews(process.bus, means.waiting.settled)
+        means.waiting.on_credential_full = settlements.want
+        process.background(settlements.run())
         await owned.hub.listen()
         process.background(owned.hub.run())
         process.background(owned.sign())
         process.background(spool.run())
         process.background(owned.stall.run())
         process.background(live.follow())
+        process.background(orders.run())
+        await orders.until_loaded(settings.orders_within_s)
         receive = on_message(consumer, inference.request_decoder, router.route, router.refuse_full)
         for_any = inference.inference_subject(inference.INTERACTIVE)
         for_this = inference.inference_subject(inference.INTERACTIVE, process.instance)
-        await process.bus.subscribe(HEALTH_OF_ALL, router.cooldowns.on_digest)
+        means.cooldowns.on_targets(means.health.hear)
+        await process.bus.subscribe(HEALTH_OF_ALL, means.cooldowns.on_digest)
+        await process.bus.subscribe(
+            providers_subject(), ProviderDesk(process.bus, providers).on_question
+        )
         subscriptions = [
             await process.bus.subscribe(for_any, receive, queue="router"),
             await process.bus.subscribe(for_this, receive),

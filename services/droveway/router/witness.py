@@ -32,6 +32,7 @@ def lost_attempt(
         credential=call.target.credential,
         model=call.target.model,
         asked_model=call.model,
+        channel=call.channel,
         stream=call.stream,
         outcome="failed",
         code="provider_no_response",
