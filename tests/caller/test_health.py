@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from droveway.caller.credential_limits import CredentialLimits
 from droveway.caller.health import MAX_AT_ONCE_PER_S, HealthDigests
+from droveway.caller.outcomes import Outcomes
 from droveway.contracts.errors import failure
 from droveway.contracts.health import HEALTH_OF_ALL, PoolHealth, health_decoder
 from droveway.runtime.heard_health import HeardHealth
@@ -28,7 +29,7 @@ async def test_routers_and_callers_hear_it_at_once_and_then_each_second(
             await bus.subscribe(HEALTH_OF_ALL, _kept(heard[name]))
             await bus.settle()
         limits = CredentialLimits(600, 60, HeardHealth())
-        digests = HealthDigests(teller, "default", limits)
+        digests = HealthDigests(teller, "default", limits, Outcomes())
         began_s = time.monotonic()
         limits.failed(("openai", "main"), 429, {"retry-after": "2"}, LIMITED)
         await eventually(lambda: bool(heard["router"] and heard["caller"]))
@@ -50,7 +51,7 @@ async def test_a_storm_of_changes_is_no_storm_of_digests(
         await router.subscribe(HEALTH_OF_ALL, _kept(heard))
         await router.settle()
         limits = CredentialLimits(600, 60, HeardHealth())
-        HealthDigests(teller, "default", limits)
+        HealthDigests(teller, "default", limits, Outcomes())
         for number in range(500):
             limits.failed(("openai", f"main-{number}"), 429, {"retry-after": "2"}, LIMITED)
         await eventually(lambda: len(heard) >= MAX_AT_ONCE_PER_S)

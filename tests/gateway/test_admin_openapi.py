@@ -46,6 +46,8 @@ QUICK = settings(
 )
 SEED = 20261123
 ENTRY = "made-here"
+PROVIDER = "upstream-1"
+"""Of the configuration."""
 
 
 def _operations() -> dict[str, Operation]:
@@ -116,7 +118,8 @@ async def _ask(
     def every(case: schemathesis.Case[Any]) -> None:
         if mode is GenerationMode.POSITIVE:
             if case.path_parameters:
-                case.path_parameters = {"id": ENTRY}
+                known = PROVIDER if "providers" in operation.path else ENTRY
+                case.path_parameters = {"id": known}
             if case.headers:
                 case.headers["if-match"] = "*"
         answer = case.call(base_url=gateway.url, session=session)

@@ -3,14 +3,15 @@
 Each class takes one answer: event by event, or whole. What it takes in fills its `facts`.
 """
 
-from typing import Annotated, Protocol
+from typing import Protocol
 
 import msgspec
 
+from droveway.caller.unstreamed import PassedCount, PassedEmbeddings
 from droveway.contracts import dispatch
 from droveway.contracts.config import Provider
 from droveway.contracts.envelope import MALFORMED
-from droveway.contracts.errors import Failure, failure
+from droveway.contracts.errors import failure
 from droveway.contracts.relay import Usage
 from droveway.dialects import dialect
 from droveway.dialects.anthropic.reader import AnthropicReader
@@ -20,7 +21,6 @@ from droveway.dialects.chat.facts import ChatFacts
 from droveway.dialects.chat.reader import ChatReader
 from droveway.dialects.chat.stream import ChatStream
 from droveway.dialects.chat.writer import ChatWriter
-from droveway.dialects.embeddings import answer as embeddings_answer
 from droveway.dialects.embeddings import request as embeddings
 from droveway.dialects.estimate import body_tokens
 from droveway.dialects.events import Context, Event, InBandError, Reader, Writer, one_line
@@ -164,71 +164,26 @@ class Converted:
         return self._writer.whole(events, self.facts.settle(input_estimate_tokens))
 
 
-class _Count(msgspec.Struct, frozen=True):
-    input_tokens: Annotated[int, msgspec.Meta(ge=0)]
+class Gathered(Converted):
+    """A provider's stream for a client that wants it whole: no event of it is shown."""
 
-
-_count = msgspec.json.Decoder(_Count)
-
-
-class PassedCount:
-    """How large a prompt is, as it came; no tokens are spent on it."""
-
-    def __init__(self) -> None:
-        self.facts = Facts()
-        # Nobody tells a usage: as an estimate, the limiter learns nothing of answers' lengths.
-        self.facts.usage = Usage(estimated=True)
-        self.done = False
+    def __init__(self, reader: Reader, writer: Writer) -> None:
+        super().__init__(reader, writer)
+        self._events: list[Event] = []
 
     def take(self, data: bytes, events: list[bytes]) -> bool:
-        """Counts aren't streamed."""
-        raise InBandError(failure("bad_upstream", "A count came as a stream"))
+        """See `Answer`; `events` stays as it is."""
+        if data == openai_chat.DONE:
+            self.done = True
+            return False
+        read = self._reader.read(data)
+        self.done = self._reader.ended
+        self._events += read
+        return self.facts.take(read)
 
-    def close(self, usage: Usage) -> list[bytes]:
-        """Counts aren't streamed."""
-        return []
-
-    def whole(self, body: bytes, input_estimate_tokens: int) -> bytes:
-        """See `Answer`."""
-        try:
-            _count.decode(body)
-        except MALFORMED:
-            text = "The provider's count can't be read"
-            raise InBandError(failure("bad_upstream", text)) from None
-        self.facts.finish(0, "stop")
-        return body
-
-
-class PassedEmbeddings:
-    """Vectors, in the encoding that the client asked for."""
-
-    def __init__(self, encoding_format: str | None, model: str) -> None:
-        self.facts = Facts()
-        self._model = model
-        self.done = False
-        self._encoding_format = encoding_format
-
-    def take(self, data: bytes, events: list[bytes]) -> bool:
-        """Vectors aren't streamed."""
-        raise InBandError(failure("bad_upstream", "Embeddings came as a stream"))
-
-    def close(self, usage: Usage) -> list[bytes]:
-        """Vectors aren't streamed."""
-        return []
-
-    def whole(self, body: bytes, input_estimate_tokens: int) -> bytes:
-        """See `Answer`."""
-        read = embeddings_answer.read(body)
-        if isinstance(read, Failure):
-            raise InBandError(read)
-        # No tokens come out: what wasn't counted is the input.
-        usage = read.usage or Usage(input_estimate_tokens, estimated=True)
-        self.facts.usage, self.facts.model = usage, read.model
-        self.facts.finish(0, "stop")
-        try:
-            return embeddings_answer.answer(body, self._encoding_format, usage, model=self._model)
-        except msgspec.DecodeError as error:
-            raise InBandError(failure("bad_upstream", str(error)[:200])) from None
+    def body(self, usage: Usage) -> bytes:
+        """All of it as the client wants it."""
+        return self._writer.whole(self._events, usage)
 
 
 def answer_for(call: dispatch.CallRouted, provider: Provider, body: bytes) -> Answer:
@@ -245,6 +200,10 @@ def answer_for(call: dispatch.CallRouted, provider: Provider, body: bytes) -> An
         input_estimate_tokens=body_tokens(body),
     )
     anthropic = provider.dialect == "anthropic"
+    if call.gathered:
+        reader = AnthropicReader() if anthropic else ChatReader()
+        messages = call.dialect == dialect.MESSAGES
+        return Gathered(reader, AnthropicWriter(context) if messages else ChatWriter(context))
     if call.dialect == dialect.MESSAGES:
         return PassedMessages() if anthropic else Converted(ChatReader(), AnthropicWriter(context))
     return Converted(AnthropicReader(), ChatWriter(context)) if anthropic else PassedChat(context)

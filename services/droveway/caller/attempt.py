@@ -16,6 +16,7 @@ from droveway.otel.context import (
     format_traceparent,
     parse_traceparent,
 )
+from droveway.otel.genai import OPERATIONS, ClientAttempt
 from droveway.otel.setup import Telemetry
 
 _LEFT = frozenset(
@@ -47,6 +48,7 @@ class AttemptRecord:
         self._headers_s = 0.0
         self._first_token_s = 0.0
         self._last_token_s = 0.0
+        self._chunks = 0
 
     def sent(self) -> None:
         """The request goes out now."""
@@ -61,6 +63,7 @@ class AttemptRecord:
     def token(self) -> None:
         """Content has come."""
         self._last_token_s = time.monotonic()
+        self._chunks += 1
         if not self._first_token_s:
             self._first_token_s = self._last_token_s
 
@@ -81,7 +84,15 @@ class AttemptRecord:
             router_us=max(0, call.routed_ns - call.received_ns) // 1000,
             upstream_us=max(0, int((self._last_token_s - self._sent_s) * 1e6)),
             warnings=self.warnings,
+            channel=call.channel,
+            target=f"{call.target.provider}/{call.target.model}",
+            continuable=call.continuable,
         )
+
+    @property
+    def waited_s(self) -> float:
+        """From its start to a stream's first token; 0 of an answer that comes whole."""
+        return self._first_token_s - self._began_s if self.call.stream else 0.0
 
     def used(self) -> Usage:
         """Tokens as the provider told them, else estimated from what was seen.
@@ -116,6 +127,7 @@ class AttemptRecord:
             credential=call.target.credential,
             model=call.target.model,
             asked_model=call.model,
+            channel=call.channel,
             served_model=self.facts.model[:256],
             stream=call.stream,
             outcome=self.outcome,
@@ -136,6 +148,41 @@ class AttemptRecord:
                 last_token_us=self._since(self._last_token_s),
                 ended_us=self._since(time.monotonic()) or 0,
             ),
+        )
+
+    def record_metrics(self, upstream: Upstream) -> None:
+        """Tells the attempt's times and tokens to whoever takes metrics by OTLP."""
+        genai, call = self._telemetry.genai, self.call
+        operation = OPERATIONS.get(call.dialect)
+        if genai is None or operation is None or not self._sent_s:
+            return
+        used = self.used()
+        first_s, chunks = self._first_token_s, self._chunks
+        streamed = call.stream and first_s > 0
+        host, port = upstream.address
+        genai.record_client(
+            ClientAttempt(
+                operation=operation,
+                provider=call.target.provider,
+                model=call.target.model,
+                response_model=self.facts.model,
+                error=self.failure.code if self.failure is not None else "",
+                server_address=host,
+                server_port=port,
+                duration_s=time.monotonic() - self._sent_s,
+                first_chunk_s=first_s - self._sent_s if streamed else None,
+                per_chunk_s=(
+                    (self._last_token_s - first_s) / (chunks - 1)
+                    if streamed and chunks > 1
+                    else None
+                ),
+                counted=not used.estimated and used != Usage(),
+                input_tokens=used.input_tokens,
+                output_tokens=used.output_tokens,
+                cache_read_tokens=used.cache_read_tokens,
+                cache_write_tokens=used.cache_write_tokens,
+                reasoning_tokens=used.reasoning_tokens,
+            )
         )
 
     def record_spans(self, upstream: Upstream | None) -> None:
@@ -162,7 +209,9 @@ class AttemptRecord:
                 names.DROVEWAY_ATTEMPT: call.attempt,
                 names.DROVEWAY_TARGET: f"{call.target.provider}/{call.target.model}",
                 names.DROVEWAY_CREDENTIAL: call.target.credential,
+                names.DROVEWAY_CHANNEL: call.channel or None,
                 names.DROVEWAY_COMMITTED: self.committed,
+                names.DROVEWAY_MALFORMED_EVENTS: self.malformed_events or None,
                 names.DROVEWAY_OUTCOME: self.outcome,
                 names.ERROR_TYPE: error,
             },

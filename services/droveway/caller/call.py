@@ -8,9 +8,10 @@ from typing import NoReturn
 
 import msgspec
 
-from droveway.caller.answers import answer_for
+from droveway.caller.answers import Gathered, answer_for
 from droveway.caller.attempt import AttemptRecord
 from droveway.caller.credential_limits import CredentialLimits
+from droveway.caller.delivery import CallFailed, Delivery
 from droveway.caller.failures import failure_of_status
 from droveway.caller.outgoing import Outgoing, outgoing
 from droveway.caller.phases import Phases
@@ -18,7 +19,6 @@ from droveway.caller.sse_parser import SseCaps, SseParser
 from droveway.caller.upstream_errors import UpstreamError
 from droveway.caller.upstream_response import UpstreamResponse
 from droveway.caller.upstreams import Upstream
-from droveway.contracts import relay
 from droveway.contracts.envelope import MALFORMED
 from droveway.contracts.errors import Failure, failure
 from droveway.dialects import dialect
@@ -31,17 +31,7 @@ from droveway.runtime.relay import Sender
 MAX_ERROR_BYTES = 256 * 1024
 MAX_EVENT_BYTES = 768 * 1024
 """One event is at least one message of the bus, whose `max_payload` is 1 MiB by default."""
-MAX_HELD_BYTES = 1024 * 1024
-"""Events before the first content that are held back; a provider that sends more is refused."""
 _BOM = b"\xef\xbb\xbf"
-
-
-class CallFailed(Exception):
-    """The attempt ends here, for a reason that isn't a broken connection."""
-
-    def __init__(self, occurrence: Failure) -> None:
-        super().__init__(occurrence.code)
-        self.failure = occurrence
 
 
 class UpstreamCall:
@@ -65,13 +55,9 @@ class UpstreamCall:
         self._credential = (record.call.target.provider, record.call.target.credential)
         self._counts = record.call.dialect == dialect.COUNT_TOKENS
         """Providers limit counts apart: what they say of them holds for no other request."""
-        self._sender = sender
-        self._on_commit = on_commit
-        self._on_end = on_end
+        self._delivery = Delivery(record, sender, on_commit, on_end)
         self._max_answer_bytes = max_answer_bytes
         self._after_finish_s = after_finish_s
-        self._held: list[bytes] = []
-        self._held_bytes = 0
         self._has_content = False
 
     async def run(self, body: bytes) -> None:
@@ -97,7 +83,7 @@ class UpstreamCall:
                 await self._refused(response)
             if not self._counts:
                 self._limits.answered(self._credential, response.headers)
-            if call.stream:
+            if call.stream or (call.gathered and _may_be_events(_content_type(response))):
                 await self._relay_stream(response)
             else:
                 await self._relay_whole(response)
@@ -120,16 +106,17 @@ class UpstreamCall:
 
     def _phases(self) -> Phases:
         timeouts, call = self._upstream.provider.timeouts, self._call
+        streamed = call.stream or call.gathered
         total_s = max(0.001, call.remaining_ms / 1000)
         first_s = max(0.001, call.first_token_ms / 1000)
         return Phases(
             pool_wait_s=min(2.0, total_s),
-            connect_s=min(timeouts.connect_s, total_s),
-            write_s=timeouts.write_s,
-            first_byte_s=first_s if call.stream else total_s,
-            first_token_s=first_s if call.stream else None,
-            idle_s=timeouts.idle_s,
-            total_s=min(timeouts.total_s, total_s),
+            connect_s=min(_seconds(call.connect_ms, timeouts.connect_s), total_s),
+            write_s=_seconds(call.write_ms, timeouts.write_s),
+            first_byte_s=first_s if streamed else total_s,
+            first_token_s=first_s if streamed else None,
+            idle_s=_seconds(call.idle_ms, timeouts.idle_s),
+            total_s=total_s,
         )
 
     async def _refused(self, response: UpstreamResponse) -> NoReturn:
@@ -144,27 +131,16 @@ class UpstreamCall:
         )
 
     async def _relay_whole(self, response: UpstreamResponse) -> None:
-        record = self._record
         came = (await response.read_all(self._max_answer_bytes)).removeprefix(_BOM).strip()
         try:
-            body = self._answer.whole(came, record.input_estimate_tokens)
+            body = self._answer.whole(came, self._record.input_estimate_tokens)
         except InBandError as error:
             raise CallFailed(error.failure) from None
-        record.token()
-        self._commit()
-        usage, origin = record.used(), record.origin()
-        reason = record.facts.finish_reason
-        if len(body) <= relay.INLINE_BYTES:
-            self._on_end()
-            self._sender.complete(usage, reason, body, origin)
-            return
-        for start in range(0, len(body), relay.WINDOW_BYTES):
-            await self._sender.send((body[start : start + relay.WINDOW_BYTES],), origin)
-        self._on_end()
-        self._sender.complete(usage, reason, b"", origin)
+        self._record.token()
+        await self._delivery.whole(body)
 
     async def _relay_stream(self, response: UpstreamResponse) -> None:
-        if not _may_be_events(response.headers.get("content-type", "")):
+        if not _may_be_events(_content_type(response)):
             await self._not_a_stream(response)
         facts = self._record.facts
         try:
@@ -180,10 +156,12 @@ class UpstreamCall:
             code = "stream_interrupted" if self._record.committed else "provider_no_response"
             raise CallFailed(failure(code, "The provider ended without finishing"))
         used = self._record.used()
+        if isinstance(self._answer, Gathered):
+            await self._delivery.whole(self._answer.body(used))
+            return
         if last := self._answer.close(used):
-            await self._send(last)
-        self._on_end()
-        self._sender.complete(used, facts.finish_reason)
+            await self._delivery.send(last)
+        self._delivery.end(used)
 
     async def _relay_events(
         self, response: UpstreamResponse, after_finish: asyncio.Timeout
@@ -206,9 +184,10 @@ class UpstreamCall:
                     break
             if self._has_content:
                 record.token()  # once: what one read brings came at one time
+                response.first_token_seen()
             if events:
                 after_finish.reschedule(None)  # a slow client isn't the provider's fault
-                await self._forward(events, response)
+                await self._delivery.forward(events, has_content=self._has_content)
             if problem is not None:
                 raise CallFailed(problem)
             if self._answer.done:
@@ -235,39 +214,13 @@ class UpstreamCall:
             self._record.malformed_events += 1
         return None
 
-    async def _forward(self, events: list[bytes], response: UpstreamResponse) -> None:
-        """Relays what one read brought; before the first content it is held back."""
-        if self._record.committed:
-            await self._send(events)
-            return
-        self._held.extend(events)
-        self._held_bytes += sum(map(len, events))
-        if self._has_content:
-            response.first_token_seen()
-            self._commit()
-            held, self._held = self._held, []
-            await self._send(held, self._record.origin())
-        elif self._held_bytes > MAX_HELD_BYTES:
-            raise CallFailed(failure("bad_upstream", "Too much before the first content"))
 
-    async def _send(self, events: list[bytes], origin: relay.Origin | None = None) -> None:
-        """Relays events as one frame, or as several where one would be too large for the bus."""
-        if sum(map(len, events)) <= relay.INLINE_BYTES:
-            await self._sender.send(tuple(events), origin)
-            return
-        frame: list[bytes] = []
-        size_bytes = 0
-        for event in events:
-            if frame and size_bytes + len(event) > relay.INLINE_BYTES:
-                await self._sender.send(tuple(frame), origin)
-                frame, size_bytes, origin = [], 0, None
-            frame.append(event)
-            size_bytes += len(event)
-        await self._sender.send(tuple(frame), origin)
+def _seconds(limit_ms: int | None, otherwise_s: float) -> float:
+    return otherwise_s if limit_ms is None else max(0.001, limit_ms / 1000)
 
-    def _commit(self) -> None:
-        self._record.committed = True
-        self._on_commit()
+
+def _content_type(response: UpstreamResponse) -> str:
+    return response.headers.get("content-type", "")
 
 
 def _may_be_events(content_type: str) -> bool:

@@ -117,6 +117,14 @@ class CredentialLimits:
                 del self._known[key]
         self.on_change()
 
+    def reset(self, provider: str) -> None:
+        """An operator wants the provider's credentials used again, all providers' where empty."""
+        for key in [*self._known]:
+            if provider in ("", key[0]):
+                del self._known[key]
+        self._heard.reset(provider)
+        self.on_change()
+
     def statistics(self, key: Key) -> CredentialStatistics:
         """A snapshot of one credential for gauges."""
         now_s, one = time.monotonic(), self._of(key)

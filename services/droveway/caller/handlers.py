@@ -9,12 +9,15 @@ from typing import NamedTuple
 import msgspec
 
 from droveway.caller.attempt import AttemptRecord
-from droveway.caller.call import CallFailed, UpstreamCall
+from droveway.caller.call import UpstreamCall
 from droveway.caller.credential_limits import CredentialLimits
+from droveway.caller.delivery import CallFailed
 from droveway.caller.failures import failure_after_commit, failure_before_commit
 from droveway.caller.leases import Leases
 from droveway.caller.news import News, unknown
+from droveway.caller.outcomes import Outcomes
 from droveway.caller.pull import fetch_body
+from droveway.caller.room import RoomNews
 from droveway.caller.settings import CallerSettings
 from droveway.caller.sse_parser import SseCapExceeded
 from droveway.caller.upstream_errors import UpstreamError
@@ -52,6 +55,8 @@ class CallerStatistics(NamedTuple):
     """Calls that name no inbox of a router and a door to answer to."""
     stale: int
     """Calls dropped since they had come while this process stood still."""
+    malformed: int
+    """Events of providers' streams that couldn't be read and were skipped."""
 
 
 class Caller:
@@ -59,13 +64,14 @@ class Caller:
 
     def __init__(
         self, bus: Bus, upstreams: Upstreams, limits: CredentialLimits, spool: Spool,
-        leases: Leases, telemetry: Telemetry, settings: CallerSettings,
+        leases: Leases, outcomes: Outcomes, telemetry: Telemetry, settings: CallerSettings,
     ) -> None:  # fmt: skip
         self._bus = bus
         self._upstreams = upstreams
         self._limits = limits
         self._spool = spool
         self._leases = leases
+        self._outcomes = outcomes
         self._telemetry = telemetry
         self._settings = settings
         self._running: dict[bytes, _Running] = {}
@@ -74,8 +80,10 @@ class Caller:
         self._failed = 0
         self._refused = 0
         self._misaddressed = 0
+        self._malformed = 0
         self.stall = StallGuard(STALE_S)
         self.hub = RelayHub(bus, self.cancel, self._on_inquiry)
+        self._room = RoomNews(self.hub.send_control)
 
     async def call(self, call: dispatch.CallRouted, reply: str) -> None:
         """Makes one upstream attempt, from `Started` to its row."""
@@ -104,8 +112,7 @@ class Caller:
             self.cancel(call.relay_id, "a later attempt of the request has come")
             earlier = None
         if upstream.full or self._spool.full or earlier is not None:
-            self._refused += 1
-            news.busy(upstream.in_flight)
+            self._refuse_busy(call, news, upstream.in_flight)
             return
         cooling = self._limits.refusal((call.target.provider, call.target.credential))
         if cooling is not None:  # its router doesn't know yet, or has no other target
@@ -128,17 +135,24 @@ class Caller:
             unlink()
             news.over = True
             upstream.in_flight -= 1
+            self._room.freed(upstream.provider.id, upstream.free)
             if self._running.get(call.relay_id) is running:
                 del self._running[call.relay_id]
             self._leases.settle(record)
+            self._malformed += record.malformed_events
             self._spool.put(record.row())
             record.record_spans(upstream)
+            record.record_metrics(upstream)
 
     def refuse_full(self, call: dispatch.CallRouted, reply: str) -> None:
         """Answers a call that found `max_in_flight` reached."""
         if is_inbox_of(reply, _ROUTERS):
-            self._refused += 1
-            News(self._bus, call, reply).busy(len(self._running))
+            self._refuse_busy(call, News(self._bus, call, reply), len(self._running))
+
+    def _refuse_busy(self, call: dispatch.CallRouted, news: News, in_flight: int) -> None:
+        self._refused += 1
+        self._room.refused(call.target.provider, call.router)
+        news.busy(in_flight)
 
     def cancel(self, relay_id: bytes, reason: str, attempt: int = 0) -> None:
         """Nobody wants this answer, or this attempt at it: closes the upstream call at once."""
@@ -173,6 +187,7 @@ class Caller:
             refused=self._refused,
             misaddressed=self._misaddressed,
             stale=self.stall.dropped,
+            malformed=self._malformed,
         )
 
     async def _run(
@@ -194,6 +209,7 @@ class Caller:
         def on_commit() -> None:
             unlink()  # the router is out of the path
             self._committed += 1
+            self._outcomes.committed(call, record.waited_s)
             news.committed()
 
         upstream_call = UpstreamCall(
@@ -242,10 +258,12 @@ class Caller:
         self._failed += 1
         if record.committed:
             record.fail(after, "interrupted")
+            self._outcomes.interrupted(record.call, after.code)
             self._leases.settle(record)
             sender.interrupt(after, record.used())
             return
         record.fail(before)
+        self._outcomes.failed(record.call, before.code)
         self._leases.settle(record)
         news.failed(before, status=record.status, request_sent=record.request_sent)
 

@@ -17,7 +17,7 @@ from droveway.dialects.chat.extensions import without_extensions
 from droveway.dialects.embeddings import request as embeddings
 from droveway.dialects.estimate import body_tokens
 from droveway.dialects.models import ModelFacts
-from droveway.dialects.quirks import apply
+from droveway.dialects.quirks import apply, going_on
 from droveway.dialects.untranslatable import Untranslatable
 
 VERSION_2023 = "2023-06-01"
@@ -26,6 +26,7 @@ VERSION_2026 = "2026-10-21"
 _TEMPERATURE_MAX = 1.0
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _SAMPLING = ("temperature", "top_p", "top_k")
+_STREAMED = msgspec.Raw(b"true")
 _requests = msgspec.json.Decoder(dict[str, Any])
 _encode = msgspec.json.Encoder().encode
 _COMMON = ((b"content-type", b"application/json"), (b"user-agent", b"droveway"))
@@ -70,8 +71,13 @@ def outgoing(call: CallRouted, body: bytes, upstream: Upstream, facts: ModelFact
     if translated:
         normal = to_chat(_requests.decode(body))
         body, warnings = _encode(normal.body), normal.warnings
-    fields = openai_chat.upstream_fields(body, call.target.model, stream=call.stream)
+    streamed = call.stream or call.gathered
+    fields = openai_chat.upstream_fields(body, call.target.model, stream=streamed)
+    if call.gathered:
+        fields["stream"] = _STREAMED
     fields, more = apply(quirk, facts, without_extensions(fields, translated=translated))
+    if call.continues:
+        fields = going_on(quirk, fields)
     path = quirk.path("chat", version)
     return Outgoing(path, _headers(call, quirk.auth, secret), _encode(fields), (*warnings, *more))
 
@@ -83,7 +89,8 @@ def _messages(
     counting = call.dialect == dialect.COUNT_TOKENS
     if counting or call.dialect == dialect.MESSAGES:
         path += "/count_tokens" if counting else ""
-        passed = passed_body(body, call.target.model, NOT_COUNTED if counting else ())
+        added = {"stream": _STREAMED} if call.gathered else {}
+        passed = passed_body(body, call.target.model, NOT_COUNTED if counting else (), added)
         headers = _anthropic_headers(call, upstream, _version(call.api_version), secret)
         if call.api_features:
             headers.append((b"anthropic-beta", call.api_features.encode()))
@@ -100,7 +107,8 @@ def _messages(
         temperature_max=min(_TEMPERATURE_MAX, facts.temperature_max),
         cache_ttl=facts.cache_ttl,
     )
-    sent = {**translated.body, "model": call.target.model, "stream": call.stream}
+    streamed = call.stream or call.gathered
+    sent = {**translated.body, "model": call.target.model, "stream": streamed}
     headers = _anthropic_headers(call, upstream, version, secret)
     return Outgoing(path, headers, _encode(sent), translated.warnings)
 
@@ -118,7 +126,7 @@ def _anthropic_headers(
 
 
 def _headers(call: CallRouted, auth: str, secret: Secret) -> list[tuple[bytes, bytes]]:
-    accept = b"text/event-stream" if call.stream else b"application/json"
+    accept = b"text/event-stream" if call.stream or call.gathered else b"application/json"
     headers = [*_COMMON, (b"accept", accept)]
     if secret:
         name, value = secret.header(auth)

@@ -4,14 +4,19 @@ import asyncio
 import functools
 import logging
 
+from droveway.caller.cooldown_events import CooldownEvents
 from droveway.caller.credential_limits import CredentialLimits
 from droveway.caller.handlers import Caller
 from droveway.caller.health import HealthDigests
 from droveway.caller.leases import Leases
+from droveway.caller.outcomes import Outcomes
+from droveway.caller.resets import Resets
 from droveway.caller.settings import CallerSettings
 from droveway.caller.upstreams import Upstreams, check_credentials
 from droveway.contracts import dispatch, health
 from droveway.contracts.config import Config
+from droveway.contracts.events import ConfigRefused
+from droveway.contracts.providers import providers_subject
 from droveway.otel.logs import log_event
 from droveway.runtime.config_file import LiveConfig
 from droveway.runtime.consumer import on_message
@@ -39,14 +44,19 @@ async def run(settings: CallerSettings, stop: asyncio.Event, ready: Ready) -> No
         leases = Leases(process.bus)
         heard = HeardHealth(but=process.instance)
         limits = CredentialLimits(settings.max_cooldown_s, settings.refused_s, heard)
-        caller = Caller(process.bus, upstreams, limits, spool, leases, process.telemetry, settings)
+        outcomes = Outcomes()
+        caller = Caller(
+            process.bus, upstreams, limits, spool, leases, outcomes, process.telemetry, settings
+        )
         changed = asyncio.Event()
 
         def on_change(config: Config) -> None:
             check_credentials(config, settings.pool)
+            outcomes.slow_s = config.health.slow_s
             changed.set()
 
         live.on_change(on_change)
+        process.events.follow(live)
         changed.clear()
         consumer = process.consumer("dispatch", settings.max_in_flight)
         process.gauges.add("caller", caller.statistics)
@@ -61,8 +71,11 @@ async def run(settings: CallerSettings, stop: asyncio.Event, ready: Ready) -> No
         process.background(leases.run())
         process.background(live.follow())
         process.background(_reconfigure(process, live, upstreams, limits, changed))
-        process.background(HealthDigests(process.bus, settings.pool, limits).run())
+        digests = HealthDigests(process.bus, settings.pool, limits, outcomes)
+        digests.on_digest = CooldownEvents(process.events).take
+        process.background(digests.run())
         await process.bus.subscribe(health.health_subject(settings.pool), heard.on_digest)
+        await process.bus.subscribe(providers_subject(), Resets(process.bus, limits).on_question)
         subscription = await process.bus.subscribe(
             dispatch.dispatch_subject(settings.pool),
             on_message(consumer, dispatch.call_decoder, caller.call, caller.refuse_full),
@@ -97,6 +110,7 @@ async def _reconfigure(
             await upstreams.configure(live.current)
         except SettingsError as error:
             log_event(log, "config_reload_failed", level=logging.ERROR, reason=str(error))
+            process.events.tell(ConfigRefused(findings=1))
         limits.keep(
             (upstream.provider.id, credential)
             for upstream in upstreams.all()

@@ -57,7 +57,12 @@ class Upstream:
     @property
     def full(self) -> bool:
         """Whether the bound on calls is reached."""
-        return self.in_flight >= self.provider.max_in_flight
+        return self.free <= 0
+
+    @property
+    def free(self) -> int:
+        """Calls that may be begun now."""
+        return self.provider.max_in_flight - self.in_flight
 
     def statistics(self) -> UpstreamStatistics:
         """A snapshot for gauges."""

@@ -21,6 +21,7 @@ _SAID = {
     "files": ("messages", "files"),
     "json_schema": ("response_format", "a `json_schema` response format"),
     "prefill": ("messages", "a last message of the assistant, which it would continue"),
+    "continues": ("messages", "going on with an answer that broke off"),
     "logprobs": ("logprobs", "`logprobs`"),
     "choices": ("n", "`n` above 1"),
     "embeddings": ("model", "embeddings"),

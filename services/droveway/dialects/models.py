@@ -44,6 +44,8 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     json_schema: bool = True
     prefill: bool = True
     """A last message of the assistant is accepted."""
+    continues: bool = True
+    """It is gone on with from where it ends, not answered anew."""
     sampling: bool = True
     """Temperature, top_p and top_k are honoured."""
     temperature_max: float = 2.0

@@ -14,8 +14,8 @@ from droveway.contracts.config import Dialect, Provider
 from droveway.dialects.models import ModelFacts
 
 Need = Literal[
-    "tools", "images", "json_schema", "prefill", "audio", "files", "logprobs", "choices",
-    "embeddings",
+    "tools", "images", "json_schema", "prefill", "continues", "audio", "files", "logprobs",
+    "choices", "embeddings",
 ]  # fmt: skip
 Fields = dict[str, msgspec.Raw]
 """A request's top-level fields, undecoded."""
@@ -49,6 +49,10 @@ class Quirk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """`encoding_format: base64` is honoured; else the caller encodes the vectors."""
     lacks: tuple[Need, ...] = ()
     """What it can't do, whatever the model."""
+    going_on: dict[str, bool] = {}
+    """Fields of a last message of the assistant that is to be gone on with, not answered."""
+    going_on_top: dict[str, bool] = {}
+    """The same of the request."""
     source: str
     notes: str = ""
 
@@ -109,6 +113,24 @@ def apply(quirk: Quirk, facts: ModelFacts, fields: Fields) -> tuple[Fields, tupl
     return fitted, tuple(warnings)
 
 
+def going_on(quirk: Quirk, fields: Fields) -> Fields:
+    """A chat request whose last message is the beginning of its answer, marked as such.
+
+    Some providers would answer it otherwise.
+    """
+    marked = dict(fields)
+    if quirk.going_on:
+        messages = _objects.decode(fields["messages"])
+        messages[-1] = msgspec.Raw(_encode(_fields.decode(messages[-1]) | _raw(quirk.going_on)))
+        marked["messages"] = msgspec.Raw(_encode(messages))
+    return marked | _raw(quirk.going_on_top)
+
+
+def _raw(flags: dict[str, bool]) -> Fields:
+    return {name: msgspec.Raw(b"true" if flag else b"false") for name, flag in flags.items()}
+
+
+_encode = msgspec.json.Encoder().encode
 _objects = msgspec.json.Decoder(list[msgspec.Raw])
 _fields = msgspec.json.Decoder(Fields)
 _NULL = b"null"

@@ -4,8 +4,8 @@ from typing import Any, NamedTuple
 
 from droveway.dialects.events import Writer
 from droveway.gateway.adapted import Adapted, OnCut, OnEnd
+from droveway.gateway.continuing import Continuing
 from droveway.gateway.journal import Journal
-from droveway.gateway.pending import Pending
 
 
 class Adaptation(NamedTuple):
@@ -17,7 +17,7 @@ class Adaptation(NamedTuple):
     on_end: OnEnd | None = None
     on_cut: OnCut | None = None
 
-    def over(self, pending: Pending, journal: Journal) -> Adapted:
+    def over(self, pending: Continuing, journal: Journal) -> Adapted:
         """The frames of `pending` in the operation's own words."""
         return Adapted(
             pending, self.writer, stream=journal.stream, on_end=self.on_end, on_cut=self.on_cut

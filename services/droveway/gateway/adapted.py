@@ -8,7 +8,7 @@ from droveway.contracts.errors import failure
 from droveway.contracts.inference import Standing
 from droveway.dialects.chat.reader import ChatReader
 from droveway.dialects.events import Event, InBandError, Writer
-from droveway.gateway.pending import Pending
+from droveway.gateway.continuing import Continuing
 from droveway.gateway.refusal import Refusal
 
 OnEnd = Callable[[Sequence[Event], relay.Usage], Awaitable[None]]
@@ -22,7 +22,7 @@ class Adapted:
 
     def __init__(
         self,
-        pending: Pending,
+        pending: Continuing,
         writer: Writer,
         *,
         stream: bool,
@@ -126,5 +126,5 @@ class Adapted:
         )
 
 
-Frames = Pending | Adapted
+Frames = Continuing | Adapted
 """Where a door takes an answer's frames from."""

@@ -18,6 +18,7 @@ from droveway.gateway.doors.count_tokens import CountTokens
 from droveway.gateway.doors.exchange import Exchange, Message, Receive, Send
 from droveway.gateway.doors.http import Endpoint, HttpDoor
 from droveway.gateway.doors.stored import StoredDoor
+from droveway.gateway.doors.usage import UsageDoor
 from droveway.gateway.entrance import by_http
 from droveway.gateway.faces import ANTHROPIC, OPENAI, Face
 from droveway.gateway.journal import Journal, Ledgers
@@ -63,6 +64,7 @@ class Gateway:
         self.models: ModelList | None = None
         self.stored: StoredDoor | None = None
         self.admin: AdminDoor | None = None
+        self.usage: UsageDoor | None = None
 
     def serve_inference(self, door: HttpDoor, count_tokens: CountTokens) -> None:
         """Has `door` serve every operation."""
@@ -152,6 +154,8 @@ class Gateway:
             return Route("models.get", _MODELS + "/{model}", ("GET",), one)
         if path.startswith(ADMIN_ROOT) and self.admin is not None and self.admin.open:
             return self._admin_route(self.admin, path, method)
+        if self.usage is not None and (found := self.usage.find(path)) is not None:
+            return Route(found.operation, path, ("GET",), page=found.page)
         return _UNKNOWN_MESSAGES if path.startswith(_MESSAGES) else _UNKNOWN
 
     def _stored_route(self, door: StoredDoor, rest: str) -> Route:

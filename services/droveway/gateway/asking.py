@@ -82,7 +82,9 @@ class Asking:
         self._routers = routers
         self._request = request
         self._deadline = deadline
-        self._instead_of = ""
+        self._instead_of = request.instead_of
+        self._asked_before = request.ask - 1
+        """Publications before these, of an answer that broke off."""
         self._round = 0
         """How many publications there were before the last router was given up."""
         self._began_s = time.monotonic()
@@ -101,7 +103,8 @@ class Asking:
 
         First to any router; later to one that was heard since, if there is one.
         """
-        ask = Ask(self._bus, self._hub, self._routers, self.wake, len(self.asks) + 1)
+        number = self._asked_before + len(self.asks) + 1
+        ask = Ask(self._bus, self._hub, self._routers, self.wake, number)
         if self.asks and not self.asks[-1].asked_of:
             ask.asked_of = self._routers.pick(self._began_s, but=self._instead_of)
         self.asks.append(ask)
@@ -172,8 +175,8 @@ class Asking:
             if ask.router and not ask.over:
                 self.holder = ask
                 return
-            if ask.held is not None:
-                held = self.asks[ask.held.ask - 1]
+            if ask.held is not None and ask.held.ask > self._asked_before:
+                held = self.asks[ask.held.ask - 1 - self._asked_before]
                 if not held.lost and not held.over:
                     held.follow(ask.held.holder, probe=True)
                     self.holder = held
@@ -249,9 +252,12 @@ class Asking:
         )
         holder.lost = True
         holder.abandon("its router is gone")
-        made = max(holder.attempts, int(holder.attempt_failed is not None))
+        before = self._request.attempts_made
+        made = max(holder.attempts, before + (holder.attempt_failed is not None)) - before
         self._request = msgspec.structs.replace(
-            self._request, attempts_left=max(1, self._request.attempts_left - made)
+            self._request,
+            attempts_left=max(1, self._request.attempts_left - made),
+            attempts_made=before + made,
         )
         self.holder = None
         self._instead_of = holder.router

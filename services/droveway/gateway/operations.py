@@ -24,6 +24,8 @@ class Asked(NamedTuple):
     max_output_tokens: int | None = None
     """Of all choices together."""
     choices: int = 1
+    user: str = ""
+    """Who is behind the key, as the body says; empty: it doesn't."""
 
 
 class Operation(NamedTuple):
@@ -41,6 +43,15 @@ class Operation(NamedTuple):
     """The door turns the request into a chat completion, and its answer back."""
     free: bool = False
     """The provider takes no tokens for it, so none are reserved."""
+
+
+def user_of(operation: Operation, request: dict[str, Any]) -> str:
+    """The user that a checked body names in its API's own way; empty: none."""
+    if operation.face is ANTHROPIC:
+        named = [(request.get("metadata") or {}).get("user_id")]
+    else:
+        named = [request.get("user"), request.get("safety_identifier")]
+    return next((one for one in named if one and isinstance(one, str)), "")
 
 
 def _chat(request: dict[str, Any]) -> Asked:

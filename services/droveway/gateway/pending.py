@@ -60,6 +60,16 @@ class Pending:
         times = (ask.accepted_s for ask in self._asking.asks if ask.accepted_s)
         return min(times, default=self._took_s)
 
+    @property
+    def router(self) -> str:
+        """Who had it when its answer began; empty: it hasn't, or that one wasn't heard of."""
+        return self._asking.holder.router if self._took_s and self._asking.holder else ""
+
+    @property
+    def asks(self) -> int:
+        """The number of its latest publication."""
+        return self._asking.asks[-1].number
+
     def client_gone(self) -> None:
         """The client has left; whoever waits for a frame is told."""
         self._gone = True

@@ -18,6 +18,7 @@ from droveway.gateway.doors.key_rates import KeyRates
 from droveway.gateway.doors.key_shares import KeyShares
 from droveway.gateway.doors.nats import NatsDoor
 from droveway.gateway.doors.stored import StoredDoor
+from droveway.gateway.doors.usage import UsageDoor
 from droveway.gateway.exposition import ClientMetrics, EdgeMetrics
 from droveway.gateway.http_limits import HttpLimits, within_descriptors
 from droveway.gateway.journal import Ledgers
@@ -27,6 +28,7 @@ from droveway.gateway.settings import GatewaySettings
 from droveway.gateway.stored_responses import StoredResponses
 from droveway.gateway.trusted_proxies import TrustedProxies
 from droveway.otel.logs import log_event
+from droveway.runtime.addresses import Networks
 from droveway.runtime.config_file import LiveConfig
 from droveway.runtime.directory import Directory
 from droveway.runtime.errors import SettingsError
@@ -55,18 +57,23 @@ async def run(settings: GatewaySettings, stop: asyncio.Event, ready: Ready) -> N
     async with running("gateway", settings) as process:
         spool = Spool(process.bus, settings.spool_rows)
         hub = RelayHub(process.bus)
-        metrics = ClientMetrics(process.registry, settings.max_models_labels)
+        metrics = ClientMetrics(
+            process.registry, settings.max_models_labels, settings.max_destinations_labels
+        )
+        live.on_change(metrics.configure)
         proxies = TrustedProxies(settings.trusted_proxies)
         directory = Directory(process.bus, live)
         auth = Authenticator(settings.failed_logins_per_s, _key_form(settings), proxies)
         auth.complete = lambda: directory.loaded
         directory.on_key(auth.take_key)
         directory.on_tenant(auth.take_tenant)
-        ledgers = Ledgers(process.telemetry, spool, metrics, process.instance)
+        ledgers = Ledgers(process.telemetry, spool, metrics, process.instance, process.events.tell)
         gateway = Gateway(auth, ledgers)
         admins = Admins(settings.failed_logins_per_s, proxies)
         gateway.admin = AdminDoor(process.bus, directory, admins, settings.admin_changes_per_s)
         live.on_change(gateway.configure)
+        process.events.follow(live)
+        gateway.usage = UsageDoor(process.bus, auth, admins, process.registry, _scrapers(settings))
         stored = StoredResponses(process.bus, settings.max_stored_bytes)
         gateway.stored = StoredDoor(stored)
         adapters = Adapters(ResponsesAdapter(stored, keeps=settings.store_responses))
@@ -98,6 +105,7 @@ async def run(settings: GatewaySettings, stop: asyncio.Event, ready: Ready) -> N
                 inference.held.used_bytes, settings.max_held_bytes,
             ),
         )  # fmt: skip
+        process.discovery.facts["open_requests"] = lambda: inference.open_requests
         process.checks["usage"] = lambda: "no row can be recorded" if spool.full else ""
         await hub.listen()
         process.background(hub.run())
@@ -107,8 +115,9 @@ async def run(settings: GatewaySettings, stop: asyncio.Event, ready: Ready) -> N
         process.background(directory.run())
         await directory.until_loaded(ACCESS_WITHIN_S)
         try:
-            async with serving(gateway, _limits(settings), settings.host, settings.port) as server:
-                process.registry.register(EdgeMetrics(server.statistics))
+            limits = _limits(settings)
+            async with serving(gateway, limits, settings.host, settings.port) as server:
+                process.registry.register(EdgeMetrics(server.statistics, limits.max_connections))
                 await nats_door.listen()
                 process.takes_work(ready, server.port)
                 await stop.wait()
@@ -124,6 +133,13 @@ async def run(settings: GatewaySettings, stop: asyncio.Event, ready: Ready) -> N
 def _key_form(settings: GatewaySettings) -> KeyForm:
     prefixes = filter(None, map(str.strip, settings.accepted_key_prefixes.split(",")))
     return KeyForm(settings.key_min_length, tuple(prefix.encode() for prefix in prefixes))
+
+
+def _scrapers(settings: GatewaySettings) -> Networks:
+    try:
+        return Networks(filter(None, map(str.strip, settings.metrics_addresses.split(","))))
+    except ValueError as error:
+        raise SettingsError(f"DROVEWAY_GATEWAY_METRICS_ADDRESSES: {error}") from None
 
 
 def _limits(settings: GatewaySettings) -> HttpLimits:

@@ -22,6 +22,9 @@ class GatewaySettings(DrainingSettings, frozen=True, kw_only=True):
     """One attempt's time to its first token; at most 40 % of the client's announced time-out."""
     first_comment_s: Seconds = 10.0
     """A streaming client that waits this long gets its headers and a comment, then one each."""
+    max_queue_s: Annotated[float, msgspec.Meta(ge=0, le=600)] = 30.0
+    """The most that a client's `x-droveway-max-queue-ms` can ask for: time in which its request may
+    wait for room in its own limits."""
     max_open_requests: Count = 2_000
     """Requests in flight; beyond it 503 `overloaded`."""
     max_held_bytes: Count = 512 * 1024 * 1024
@@ -60,11 +63,17 @@ class GatewaySettings(DrainingSettings, frozen=True, kw_only=True):
     trusted_proxies: str = ""
     """Networks, with commas, of proxies whose `X-Forwarded-For` is believed; empty: none. It
     decides the address that a key's `addresses` and the slowing of guesses go by."""
+    metrics_addresses: str = ""
+    """Networks, with commas, of who may read `GET /api/metrics` on the client port; empty: nobody
+    but admins. `/metrics` of the admin port is the same, and open to whoever reaches that."""
     compat: Annotated[str, msgspec.Meta(pattern=r"^(seeds)?$(?!\n)")] = ""
     """Whose habits beyond the API are met. `seeds`: whole answers of chat completions and responses
     over HTTP also have `usage.total_duration` (milliseconds), which some sample programs read."""
     max_models_labels: Annotated[int, msgspec.Meta(ge=1)] = 200
-    """Distinct model names in metric labels; further ones count as `other`."""
+    """Distinct model names in metric labels besides those of the configuration; further ones count
+    as `other`."""
+    max_destinations_labels: Annotated[int, msgspec.Meta(ge=1)] = 50
+    """The same of providers."""
     max_connections: Count = 2_000
     """Open HTTP connections; beyond it 503 `connection_limit`."""
     max_connections_per_address: Annotated[int, msgspec.Meta(ge=0)] = 500

@@ -3,7 +3,8 @@
 Key order and the bytes of every value stay, so that the provider's prompt cache is hit.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -32,13 +33,19 @@ class Passed(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def passed_body(body: bytes, model: str, without: Collection[str] = ()) -> Passed:
+def passed_body(
+    body: bytes,
+    model: str,
+    without: Collection[str] = (),
+    added: Mapping[str, msgspec.Raw] = MappingProxyType({}),
+) -> Passed:
     """The client's body for the provider.
 
     Args:
         body: As it came.
         model: The provider's name of it.
         without: Fields that the provider's endpoint doesn't have.
+        added: Fields that stand for the client's own.
 
     Raises:
         msgspec.DecodeError: It isn't a JSON object.
@@ -47,6 +54,7 @@ def passed_body(body: bytes, model: str, without: Collection[str] = ()) -> Passe
     fields = forwarded(body, model)
     for name in without:
         fields.pop(name, None)
+    fields.update(added)
     warnings: tuple[str, ...] = ()
     if _has_marker_block(body):
         folded, warnings = fold_cache_markers(_any.decode(body))

@@ -45,18 +45,29 @@ class Admins:
         Raises:
             Refusal: 401, 400 for two different keys, 429 for an address that guesses.
         """
-        now_s = time.monotonic()
-        guessing = self._throttle.exceeded(address, now_s)
-        secret = client_key(headers)
-        found = None
-        if len(secret) >= MIN_SECRET_BYTES and (not guessing or _is_ours(secret)):
-            found = self._find(secret)
+        found = self.recognise(headers, address)
         if found is None:
-            if guessing:
+            if self._throttle.exceeded(address, time.monotonic()):
                 raise refuse("too_many_failed_logins", retry_after_ms=1_000)
-            self._throttle.count(address, now_s)
+            self.failed(address)
             raise refuse("invalid_api_key")
         return found
+
+    def recognise(self, headers: RawHeaders, address: str) -> Admin | None:
+        """As `authenticate`, where the key may as well be a client's: None, and nothing counted.
+
+        Raises:
+            Refusal: 400 for two different keys.
+        """
+        secret = client_key(headers)
+        guessing = self._throttle.exceeded(address, time.monotonic())
+        if len(secret) < MIN_SECRET_BYTES or (guessing and not _is_ours(secret)):
+            return None
+        return self._find(secret)
+
+    def failed(self, address: str) -> None:
+        """One more key from there that is nobody's."""
+        self._throttle.count(address, time.monotonic())
 
     def _find(self, secret: bytes) -> Admin | None:
         digest = hashlib.sha256(secret).digest()

@@ -11,6 +11,7 @@ from droveway.gateway.admin.admins import Admins, check_role
 from droveway.gateway.admin.asked import Answer, Asked, Handler, read_body, read_query
 from droveway.gateway.admin.endpoints import ENDPOINTS, ROOT, Endpoint
 from droveway.gateway.admin.keys import Keys
+from droveway.gateway.admin.providers import Providers
 from droveway.gateway.admin.questions import Questions
 from droveway.gateway.admin.rates import ChangeRates
 from droveway.gateway.admin.tenants import Tenants
@@ -42,8 +43,10 @@ class AdminDoor:
         self._admins = admins
         self._rates = ChangeRates(changes_per_s)
         keys = Keys(keys_store(bus), directory)
+        self._providers = Providers(bus)
         handlers: dict[str, Handler] = {
             **keys.handlers(),
+            **self._providers.handlers(),
             **Tenants(tenants_store(bus), directory).handlers(),
             **Questions(bus, keys).handlers(),
         }
@@ -58,8 +61,9 @@ class AdminDoor:
         return bool(self._admins)
 
     def configure(self, config: Config) -> None:
-        """Takes the admins of a new configuration."""
+        """Takes the admins and the providers of a new configuration."""
         self._admins.configure(config)
+        self._providers.configure(config.providers)
         self._rates.configure(admin.id for admin in config.admins)
 
     def find(self, path: str, method: str) -> Found | None:

@@ -6,7 +6,7 @@ import msgspec
 
 from droveway.contracts.access import Role
 from droveway.contracts.admission import StandingReported
-from droveway.gateway.admin import shapes
+from droveway.gateway.admin import provider_shapes, shapes
 
 ROOT = "/admin/v1/"
 PAGE = ("after", "limit", "tenant")
@@ -86,5 +86,23 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "admin.audit", "GET", "audit", "operator", "Who changed what", shapes.Trail, query=TRAIL
+    ),
+    Endpoint(
+        "admin.providers.list", "GET", "providers", "viewer",
+        "All providers: what is off, and how their targets fare", provider_shapes.ProviderList,
+    ),
+    Endpoint(
+        "admin.providers.get", "GET", "providers/{id}", "viewer", "One provider",
+        provider_shapes.ProviderSeen,
+    ),
+    Endpoint(
+        "admin.providers.change", "PATCH", "providers/{id}", "operator",
+        "Switch a provider or models of it off or on", provider_shapes.ProviderSeen,
+        provider_shapes.ProviderChange, of_revision=True,
+    ),
+    Endpoint(
+        "admin.providers.reset", "POST", "providers/{id}/reset", "operator",
+        "Close breakers and end cooldowns of a provider", provider_shapes.ProviderReset,
+        provider_shapes.ResetAsked,
     ),
 )  # fmt: skip

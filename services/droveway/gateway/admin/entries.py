@@ -21,6 +21,7 @@ from droveway.runtime.access_errors import (
     StoreUnavailable,
 )
 from droveway.runtime.access_store import AccessStore, Entry
+from droveway.runtime.ask_providers import NobodyAnswers
 from droveway.runtime.audit_trail import NotRecorded, TrailUnavailable
 from droveway.runtime.directory import Directory
 from droveway.runtime.standing import StandingUnknown
@@ -215,7 +216,7 @@ def told() -> Iterator[None]:
         raise refuse("revision_changed") from None
     except NotRecorded as error:
         raise refuse("audit_unavailable", str(error)) from None
-    except (StoreUnavailable, TrailUnavailable) as error:
+    except (StoreUnavailable, TrailUnavailable, NobodyAnswers) as error:
         raise refuse("service_unavailable", str(error)) from None
     except StandingUnknown as error:
         raise refuse("limiter_unavailable", str(error)) from None

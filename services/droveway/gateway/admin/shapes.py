@@ -14,6 +14,7 @@ from droveway.contracts.access import (
     Name,
     NatsUser,
     NoSha256,
+    QueueSeconds,
     Strict,
     Tenant,
     TenantState,
@@ -46,6 +47,7 @@ class NewKey(Strict, frozen=True, kw_only=True):
     limits: tuple[Limit, ...] = ()
     budgets: tuple[Budget, ...] = ()
     addresses: tuple[Address, ...] = ()
+    queue_s: QueueSeconds = 0.0
     nats_user: NatsUser = ""
 
 
@@ -59,6 +61,7 @@ class KeyChange(Strict, frozen=True, kw_only=True):
     limits: tuple[Limit, ...] | UnsetType = UNSET
     budgets: tuple[Budget, ...] | UnsetType = UNSET
     addresses: tuple[Address, ...] | UnsetType = UNSET
+    queue_s: QueueSeconds | UnsetType = UNSET
     nats_user: NatsUser | UnsetType = UNSET
 
 
@@ -124,6 +127,8 @@ class KeySeen(msgspec.Struct, frozen=True, kw_only=True):
     limits: tuple[Limit, ...]
     budgets: tuple[Budget, ...]
     addresses: tuple[str, ...]
+    queue_s: float
+    """How long its requests may wait for room in its limits; 0: they don't."""
     nats_user: str
 
 
@@ -196,6 +201,7 @@ def key_seen(key: Key, source: Source) -> KeySeen:
         limits=key.limits,
         budgets=key.budgets,
         addresses=key.addresses,
+        queue_s=key.queue_s,
         nats_user=key.nats_user,
     )
 

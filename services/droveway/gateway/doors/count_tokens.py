@@ -15,7 +15,7 @@ from droveway.gateway.doors.http import HttpDoor
 from droveway.gateway.doors.inference import Inference
 from droveway.gateway.journal import Journal
 from droveway.gateway.json_caps import JsonCaps, read_json_object
-from droveway.gateway.operations import COUNT_TOKENS, Asked
+from droveway.gateway.operations import COUNT_TOKENS, Asked, user_of
 from droveway.gateway.refusal import Refusal, no_such_model, refusing
 from droveway.runtime.deadline import Deadline
 
@@ -59,6 +59,7 @@ class CountTokens:
             with refusing():
                 request = read_json_object(body, self._caps)
                 asked = COUNT_TOKENS.read(request)
+            asked = asked._replace(user=user_of(COUNT_TOKENS, request))
             model: str = request["model"]
             if not self._served.allows(key, model):
                 raise no_such_model(model)

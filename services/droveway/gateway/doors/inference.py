@@ -6,27 +6,30 @@ is refused, counted, limited and remembered alike by whichever way it came.
 
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from droveway.contracts import relay
 from droveway.contracts.access import Key
-from droveway.contracts.inference import Body, InferenceRequested
+from droveway.contracts.inference import Body, InferenceRequested, user_hash
 from droveway.dialects.capability import needs_of
 from droveway.dialects.estimate import body_tokens
 from droveway.gateway.adaptation import Adaptation
 from droveway.gateway.adapted import Frames
 from droveway.gateway.adapters import Adapters
 from droveway.gateway.auth import RawHeaders
+from droveway.gateway.continuing import Continuing
 from droveway.gateway.doors.held import HeldBytes
+from droveway.gateway.doors.options import Options, read_options
 from droveway.gateway.idempotency import Idempotency
 from droveway.gateway.journal import Journal
 from droveway.gateway.json_caps import JsonCaps, read_json_object
 from droveway.gateway.live_routers import LiveRouters
-from droveway.gateway.operations import Asked, Operation
+from droveway.gateway.operations import Asked, Operation, user_of
 from droveway.gateway.pending import AskFailed, Pending
 from droveway.gateway.refusal import Refusal, no_such_model, refuse, refusing
+from droveway.gateway.remainder import Original
 from droveway.gateway.settings import GatewaySettings
 from droveway.otel.context import format_traceparent
 from droveway.runtime.bus import Bus
@@ -35,25 +38,8 @@ from droveway.runtime.relay import RelayHub
 from droveway.runtime.spool import Spool
 
 encode_json = msgspec.json.Encoder().encode
-_CLIENT_SHARE = 0.4
-"""Of the time-out that a client announces: what one attempt may take to its first token."""
-_MAX_TIMEOUT_S = 86_400.0
-_MAX_WORDS = 200
-"""Characters of a header that is handed on."""
-
 Answer = Callable[[Frames], Awaitable[None]]
 """A door's own part: takes the frames of a request that was published, answers the client."""
-
-
-class Options(NamedTuple):
-    """What a client says beside the body."""
-
-    token: bytes | None
-    """Its `Idempotency-Key`."""
-    deadline: Deadline
-    first_token_s: float
-    api_version: str = ""
-    api_features: str = ""
 
 
 class Inference:
@@ -86,16 +72,7 @@ class Inference:
         Raises:
             Refusal: 400 for an `Idempotency-Key` that can't be one; else what is wrong is ignored.
         """
-        asked = _seconds(headers, b"x-request-timeout")
-        announced = _seconds(headers, b"x-stainless-read-timeout")
-        allowed_s, first_s = self._settings.request_timeout_s, self._settings.first_token_s
-        return Options(
-            Idempotency.token(headers),
-            Deadline.after_ms((allowed_s if asked is None else min(allowed_s, asked)) * 1000),
-            first_s if announced is None else min(first_s, _CLIENT_SHARE * announced),
-            _words(headers, b"anthropic-version"),
-            _words(headers, b"anthropic-beta"),
-        )
+        return read_options(headers, self._settings)
 
     async def serve(
         self, operation: Operation, body: bytes, options: Options, journal: Journal, key: Key,
@@ -120,7 +97,7 @@ class Inference:
                         asked = asked._replace(needs=needs_of(adaptation.request))
                     message = self._message(operation, asked, body, options, journal, key)
                     claim.outcome = "cancelled"  # however it is left from here, it may have cost
-                    await self._run(message, options.deadline, journal, answer, adaptation)
+                    await self._run(message, body, options.deadline, journal, answer, adaptation)
                 except Refusal as refusal:
                     if refusal.final or not journal.accepted:
                         claim.outcome = journal.outcome  # nothing runs any more
@@ -139,7 +116,7 @@ class Inference:
         """
         with self._opened():
             message = self._message(operation, asked, body, options, journal, key)
-            await self._run(message, options.deadline, journal, answer, None)
+            await self._run(message, body, options.deadline, journal, answer, None)
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[None]:
@@ -160,6 +137,7 @@ class Inference:
             request = read_json_object(body, self._caps)
             journal.stream = request.get("stream") is True
             asked = operation.read(request)
+        asked = asked._replace(user=user_of(operation, request))
         journal.stream = asked.stream
         model: str = request["model"]
         if not self._allows(key, model):
@@ -197,8 +175,12 @@ class Inference:
             input_estimate_tokens=0 if operation.free else body_tokens(body),
             max_output_tokens=asked.max_output_tokens,
             choices=asked.choices,
+            user=user_hash(key.tenant, user=asked.user or options.user, key_id=key.id),
+            region=options.region,
+            max_queue_ms=_max_queue_ms(options, key),
             remaining_ms=0,  # set at each publication
             first_token_ms=int(options.first_token_s * 1000),
+            idle_ms=None if options.idle_s is None else int(options.idle_s * 1000),
         )
 
     def _carried(self, body: bytes) -> Body:
@@ -209,17 +191,21 @@ class Inference:
         return Body(size_bytes=len(body), pull_from=self._bus.instance, relay_id=relay_id)
 
     async def _run(
-        self, message: InferenceRequested, deadline: Deadline, journal: Journal, answer: Answer,
-        adaptation: Adaptation | None,
+        self, message: InferenceRequested, body: bytes, deadline: Deadline, journal: Journal,
+        answer: Answer, adaptation: Adaptation | None,
     ) -> None:  # fmt: skip
         journal.input_estimate_tokens = message.input_estimate_tokens
-        pending = Pending(self._bus, self._hub, self._routers, message, deadline)
+
+        def ask(request: InferenceRequested) -> Pending:
+            return Pending(self._bus, self._hub, self._routers, request, deadline)
+
+        pending = Continuing(ask, Original(message, body, self._carried), journal)
         try:
             pending.publish()
             journal.mark("enqueued")
             await answer(pending if adaptation is None else adaptation.over(pending, journal))
         except AskFailed as error:
-            journal.attempts = max(journal.attempts, len(error.tried))
+            journal.saw_failed(error.tried)
             raise Refusal(error.failure, error.tried, final=error.by_router) from None
         finally:
             journal.accepted = pending.accepted
@@ -229,17 +215,8 @@ class Inference:
             pending.close()
 
 
-def _words(headers: RawHeaders, header: bytes) -> str:
-    """A header that is handed on to a provider of the same API, if it is one that may be."""
-    text = next((value for name, value in headers if name == header), b"").decode("latin-1")
-    return text if len(text) <= _MAX_WORDS and text.isascii() and text.isprintable() else ""
-
-
-def _seconds(headers: RawHeaders, header: bytes) -> float | None:
-    """A positive, finite number of seconds; anything else counts as not said."""
-    text = next((value for name, value in headers if name == header), b"")
-    with contextlib.suppress(ValueError):
-        value = float(text.decode("latin-1")) if text else 0.0
-        if 0 < value < _MAX_TIMEOUT_S:
-            return value
-    return None
+def _max_queue_ms(options: Options, key: Key) -> int | None:
+    """As the client says, else as its key does; None: it doesn't wait for its own limits."""
+    if options.max_queue_ms is not None or not key.queue_s:
+        return options.max_queue_ms
+    return int(key.queue_s * 1000)

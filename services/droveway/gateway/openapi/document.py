@@ -20,6 +20,7 @@ from droveway.gateway.openapi import (
     messages,
     others,
     responses,
+    usage,
 )
 from droveway.gateway.openapi.shapes import TEXT, Schema, either, record, ref
 from droveway.gateway.operations import Operation
@@ -112,7 +113,7 @@ def _schemas() -> dict[str, Schema]:
         found |= topic.REQUESTS
     for topic in (chat, others, responses, messages):
         found |= topic.ANSWERS
-    return found | failures.schemas() | admin.schemas()
+    return found | failures.schemas() | usage.schemas() | admin.schemas()
 
 
 def _paths() -> dict[str, Any]:
@@ -135,7 +136,7 @@ def _paths() -> dict[str, Any]:
         "parameters": [_in_path("model")],
         "get": _models("models.get", "One model; its name may have slashes", "Model"),
     }
-    return paths | admin.paths()
+    return paths | usage.paths() | admin.paths()
 
 
 def _inference(operation: Operation) -> dict[str, Any]:

@@ -51,10 +51,18 @@ ADMIN_CHANGES = frozenset(
 """Of its changes besides."""
 ADMIN_ASKS = frozenset({"invalid_request", "limiter_unavailable"})
 """Of its questions besides."""
+USAGE = frozenset(
+    {"reports_unavailable", "invalid_request", "insufficient_role", "not_found", "unknown_url"}
+)
+"""Of what was used."""
+SCRAPE = frozenset(
+    {"invalid_api_key", "conflicting_credentials", "too_many_failed_logins", "unknown_url"}
+)
+"""Of the gateway's metrics."""
 MODEL = frozenset({"model_not_found"})
 ELSEWHERE = frozenset({"unknown_url", "answer_too_large", "client_closed_request", "not_found"})
 """Of no operation: of unknown paths, of the bus, of clients that have left, of stored ones."""
-_ADMINS_OWN = (ADMIN_CHANGES | {"insufficient_role"}) - BODY - {"rate_limit_exceeded"}
+_ADMINS_OWN = (ADMIN_CHANGES | USAGE) - BODY - {"rate_limit_exceeded"}
 INFERENCE = frozenset(CATALOGUE) - EDGE - KEYED - ELSEWHERE - _ADMINS_OWN
 """All else may end a request that a provider answers."""
 
@@ -64,6 +72,8 @@ _FACES = {
     "stored": ("openai",),
     "models": ("openai",),
     "model": ("openai",),
+    "usage": ("openai",),
+    "scrape": ("openai",),
     "admin_asks": ("openai",),
     "admin_changes": ("openai",),
 }
@@ -95,6 +105,8 @@ SCOPES: dict[str, frozenset[str]] = {
     "stored": STORED | KEYED,
     "models": KEYED,
     "model": MODEL | KEYED,
+    "usage": USAGE | KEYED,
+    "scrape": SCRAPE | {"method_not_allowed"},
     "admin_asks": ADMIN | ADMIN_ASKS,
     "admin_changes": ADMIN | ADMIN_CHANGES,
 }

@@ -67,6 +67,11 @@ _ASKED: Mapping[str, tuple[str, Schema]] = {
         text(1, MAX_TOKEN_BYTES) | {"pattern": "^[!-~]+$"},
     ),
     "x-request-timeout": ("Seconds that the request may take, within the gateway's own.", TEXT),
+    "x-droveway-max-queue-ms": (
+        "Milliseconds that the request may wait for room, also in the key's own limits.", TEXT,
+    ),
+    "x-droveway-user": ("Who is behind the key, where the body doesn't name a user.", TEXT),
+    "x-droveway-region": ("Where the client is; a canary may be given to regions.", TEXT),
     "traceparent": ("W3C trace context, version 00; the request's spans join it.", TEXT),
     "anthropic-version": ("Handed on to an Anthropic provider; without effect elsewhere.", TEXT),
     "anthropic-beta": ("Features to hand on to an Anthropic provider.", TEXT),
