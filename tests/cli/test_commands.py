@@ -19,7 +19,9 @@ from droveway.runtime.config_file import parse
 COMMAND = Path(sys.executable).with_name("droveway")
 COMMANDS = (
     "up", "setup", "ask", "services", "trace", "config check", "keys new", "nats config", "version",
-    "tenants new", "limits show", "budgets show", "admin key",
+    "tenants new", "limits show", "budgets show", "admin key", "probe", "tail",
+    "report request", "stats", "ledger status",
+    "top", "providers list",
 )  # fmt: skip
 SERVICES = {"gateway", "router", "limiter", "caller", "metrics", "simulator"}
 HELP_LIMIT_S = 0.2

@@ -130,7 +130,7 @@ async def test_a_user_hears_nothing_else(nats: NatsServer, user: User) -> None:
 @pytest.mark.parametrize("user", USERS, ids=NAMES)
 async def test_a_user_shares_work_in_its_own_group_only(nats: NatsServer, user: User) -> None:
     shared = [one.split(" ") for one in user.subscribe if " " in one]
-    assert len(shared) == (user.name in {"gateway", "router", "caller"})
+    assert len(shared) == (user.name in {"gateway", "router", "caller", "metrics"})
     async with connect(nats, user.name) as connection:
         for pattern, group in shared:
             for other in ("", "stranger", f"{group}s", "*", ">"):

@@ -12,13 +12,13 @@ from tests.support.nats import NatsServer, serving
 DEFAULT = SetupSettings()
 NAMES = [
     "stream USAGE",
-    "consumer USAGE/metrics",
     "bucket idempotency",
     "bucket responses",
     "stream LIMITS",
     "bucket limits",
     "bucket access",
     "bucket prices",
+    "bucket routing",
     "stream AUDIT",
 ]
 
@@ -45,10 +45,8 @@ async def test_what_is_missing_is_made_once(empty: NatsServer) -> None:
 
 async def test_what_differs_is_updated(empty: NatsServer) -> None:
     await actions(empty)
-    larger = SetupSettings(
-        usage_max_bytes=1_100_000_000, max_ack_pending=99, limits_max_bytes=100_000_000
-    )
-    changed = {"stream USAGE", "consumer USAGE/metrics", "stream LIMITS"}
+    larger = SetupSettings(usage_max_bytes=1_100_000_000, limits_max_bytes=100_000_000)
+    changed = {"stream USAGE", "stream LIMITS"}
     updated = ["updated" if name in changed else "unchanged" for name in NAMES]
     assert await actions(empty, larger, dry_run=True) == updated
     assert await actions(empty, larger) == updated

@@ -26,7 +26,7 @@ from droveway.cli.tail_requests import Ended, RequestJoiner
 from droveway.contracts import events
 from droveway.contracts.envelope import encode
 from droveway.contracts.relay import Usage
-from droveway.contracts.usage import RequestTimes, Row, usage_subject
+from droveway.contracts.usage import RequestTimes, Row, encode_rows, usage_subject
 from droveway.runtime.bus import Bus, read_jetstream
 from droveway.runtime.errors import SettingsError
 from tests.support.nats import NatsServer, serving
@@ -108,6 +108,18 @@ async def test_a_request_is_one_line_whichever_of_its_rows_comes_first(
     assert (line["first_token_ms"], line["total_ms"]) == (312.0, 1240.0)
     assert (line["input_tokens"], line["output_tokens"], line["attempts"]) == (10, 5, 1)
     assert line["cost_usd"] == "0.00006"
+
+
+async def test_requests_whose_rows_share_a_message_have_a_line_each(
+    nats: NatsServer, printed: Printed
+) -> None:
+    requests = [request_row(tenant="tail-d") for _ in range(3)]
+    attempts = [attempt_row(one, tenant="tail-d") for one in requests]
+    async with tailing(nats, Filter(tenant="tail-d")), nats.bus("gateway") as bus:
+        for rows in (attempts, requests):
+            await bus.request(usage_subject("tail-d"), encode_rows(rows), 5)
+        lines = await printed.until(3)
+    assert [line["request_id"] for line in lines] == [one.request_id for one in requests]
 
 
 async def test_what_comes_later_is_shown_when_it_comes_and_once(
@@ -282,6 +294,7 @@ def test_every_event_has_words() -> None:
         events.OwnerChanged(partition=0, sequence=1): "decides over limits now",
         events.LedgerBehind(rows=7): "behind by 7 rows",
         events.LedgerCaughtUp(): "has all rows again",
+        events.CanaryRolledBack(route="gpt-*", reason="worse"): "of gpt-* is rolled back: worse",
     }
     assert {type(event) for event in said} == set(events.Event.__args__)
     for event, words in said.items():

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from droveway.cli import trace
 from droveway.cli.cost import Costs
-from droveway.cli.usage_rows import BATCH_ROWS, Trail, read_trail
+from droveway.cli.usage_rows import BATCH_MESSAGES, Trail, read_trail
 from droveway.cli.waterfall import phases
 from droveway.contracts.config import Price
 from droveway.contracts.envelope import (
@@ -25,6 +25,7 @@ from droveway.contracts.usage import (
     RequestRecorded,
     RequestTimes,
     Row,
+    encode_rows,
     usage_subject,
 )
 from droveway.runtime.bus import Bus, read_jetstream
@@ -115,6 +116,17 @@ async def test_a_requests_rows_are_found_among_others(nats: NatsServer, gateway:
     assert trail.attempts == (rows[2], rows[1])
 
 
+async def test_rows_that_share_a_message_with_others_are_found(
+    nats: NatsServer, gateway: Bus
+) -> None:
+    wanted, other = new_request_id(), new_request_id()
+    attempt, request = attempt_row(wanted), request_row(wanted)
+    for rows in ([attempt_row(other), attempt], [request_row(other), request]):
+        await gateway.request(usage_subject("default"), encode_rows(rows), 5)
+    trail = await read_trail(nats.settings("operator"), wanted, 0)
+    assert (trail.request, trail.attempts) == (request, (attempt,))
+
+
 async def test_rows_stored_twice_count_once(nats: NatsServer, gateway: Bus) -> None:
     wanted = new_request_id()
     row = attempt_row(wanted)
@@ -124,7 +136,7 @@ async def test_rows_stored_twice_count_once(nats: NatsServer, gateway: Bus) -> N
 
 async def test_rows_behind_many_pages_are_found(nats: NatsServer, gateway: Bus) -> None:
     wanted, other = new_request_id(), encode(request_row(new_request_id()))
-    for _ in range(BATCH_ROWS * 2):
+    for _ in range(BATCH_MESSAGES * 2):
         gateway.publish(usage_subject("default"), other)
     await store(gateway, attempt_row(wanted), request_row(wanted))
     assert (await read_trail(nats.settings("operator"), wanted, 0)).complete

@@ -37,6 +37,7 @@ from tests.support.limiter_world import (
     row,
 )
 from tests.support.nats import NatsServer, nats  # noqa: F401
+from tests.support.turns import turn, waiting_room
 
 LEASE_MS = 10_000
 DOLLAR = (Budget(usd=1.0, period="total"),)
@@ -178,7 +179,8 @@ def _permit(bus: Any) -> Permit:
         remaining_ms=1_000, first_token_ms=1_000,
     )  # fmt: skip
     settings = RouterSettings(admit_within_ms=150)
-    return Permit(bus, request, "m", [Candidate(target, "main", 1, 1)], settings, lambda: None)
+    candidates = [Candidate(target, "main", 1, 1)]
+    return Permit(bus, request, "m", candidates, settings, lambda: None, turn(waiting_room()))
 
 
 @pytest.mark.parametrize("leaves", [False, True], ids=["no answer", "its client leaves"])

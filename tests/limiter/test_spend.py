@@ -19,6 +19,7 @@ from droveway.contracts.usage import (
     AttemptTimes,
     RequestRecorded,
     RequestTimes,
+    encode_rows,
     usage_subject,
 )
 from droveway.limiter.owner import EVENTS
@@ -144,6 +145,28 @@ async def test_rows_are_counted_once_in_bounded_pages_across_owners(tmp_path: Pa
             assert nano_of(await written(bus, 0)) == 43 * 1_000_000
 
 
+async def test_rows_that_share_messages_are_counted_once_each(tmp_path: Path) -> None:
+    with serving_plain(tmp_path) as server:
+        world = World(server)
+        async with world.bus("setup") as bus:
+            await make_streams(bus)
+            rows = [row() for _ in range(30)]
+            some = (
+                encode_rows(rows[:10]),
+                encode_rows([request_row(), *rows[10:15], request_row()]),
+                encode([*rows[15:20], {"t": "attempt.recorded.v1"}]),
+                encode_rows(rows[20:]),
+            )
+            for payload in (*some, some[0]):  # the last as after a lost acknowledgement
+                await bus.request(usage_subject(TENANT), payload, 5)
+            async with world.limiter() as one:
+                await priced(one)
+                await until(lambda: one.partition.spend.statistics().sequence == 5)
+                assert one.partition.spend.statistics().malformed == 1
+                assert [rows for _, rows in await spent(bus)] == [15, 15, 0]
+            assert nano_of(await written(bus, 0)) == 30 * 1_000_000
+
+
 async def test_no_row_counts_as_nothing_because_the_price_book_is_late(tmp_path: Path) -> None:
     with serving_plain(tmp_path) as server:
         world = World(server)
@@ -206,6 +229,6 @@ async def test_a_budget_that_is_nearly_spent_is_told(tmp_path: Path) -> None:
                 await record(bus, row(900_000))
                 async with asyncio.timeout(5):
                     event = msgspec.json.decode(await told.get())
-                assert event["event"] == "budget_crossed"
+                assert event["t"] == "budget.crossed.v1"
                 assert (event["scope"], event["id"], event["period"]) == ("key", KEY, "month")
                 assert event["limit_nano"] == 10**9

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from droveway.cli import setup
 from droveway.contracts.envelope import encode
 from droveway.contracts.jetstream import USAGE
-from droveway.contracts.usage import AttemptRecorded, Row, usage_subject
+from droveway.contracts.usage import AttemptRecorded, Row, encode_rows, usage_subject
 from droveway.metrics.feed import UsageFeed
 from droveway.metrics.ledger import tables
 from droveway.metrics.ledger.database import Database
@@ -110,6 +110,32 @@ async def test_a_row_stored_twice_counts_once(own_nats: NatsServer, tmp_path: Pa
         await one.store(attempt, request, attempt, request, attempt)
         await eventually(lambda: one.feed.usage().repeated == 3)
         assert ids(one.heard.rows) == ids([attempt, request])
+
+
+async def test_rows_that_share_messages_count_once_each(
+    own_nats: NatsServer, tmp_path: Path
+) -> None:
+    """A page has whole messages, also when one has more rows than the page should."""
+    async with fed(own_nats, tmp_path, quick(page_rows=7)) as one:
+        rows: list[Row] = [request_row() if number % 3 else attempt_row() for number in range(25)]
+        some = [encode_rows(rows[:5]), encode_rows(rows[5:9]), encode_rows(rows[9:19])]
+        await one.store(*some, rows[19], encode_rows(rows[20:]))
+        await one.counted(25)
+        await eventually(lambda: one.feed.position == 5)
+        await one.store(*some)  # as after a lost acknowledgement
+        await eventually(lambda: one.feed.usage().repeated == 19)
+        assert sorted(map(str, ids(one.heard.rows))) == sorted(map(str, ids(rows)))
+        assert await disagreements(one.database) == []
+
+
+async def test_a_row_that_is_none_takes_no_other_of_its_message_with_it(
+    own_nats: NatsServer, tmp_path: Path
+) -> None:
+    async with fed(own_nats, tmp_path) as one:
+        rows = [attempt_row(), attempt_row()]
+        await one.store(encode([rows[0], {"t": "attempt.recorded.v1"}, None, rows[1]]))
+        await one.counted(2)
+        assert (ids(one.heard.rows), one.feed.usage().invalid) == (ids(rows), 2)
 
 
 async def test_what_is_no_row_is_given_up(own_nats: NatsServer, tmp_path: Path) -> None:

@@ -31,10 +31,22 @@ def start(nats: NatsServer, folder: Path, admin_port: int) -> ServiceProcess:
     return ServiceProcess("metrics", admin_port, 0, variables)
 
 
+async def until(
+    process: ServiceProcess, metric: str, wanted: int, *, at_most: bool = False
+) -> None:
+    """Returns once a metric has reached a value, or has fallen to it."""
+    async with asyncio.timeout(20):
+        while True:
+            value = await process.value(metric)
+            if value <= wanted if at_most else value >= wanted:
+                return
+            await asyncio.sleep(0.02)
+
+
 async def test_every_row_counts_once_whenever_metrics_is_killed(
     own_nats: NatsServer, tmp_path: Path
 ) -> None:
-    chance = random.Random(7)  # noqa: S311
+    chance = random.Random(7)
     stored: list[Row] = []
     done = asyncio.Event()
 
@@ -56,8 +68,7 @@ async def test_every_row_counts_once_whenever_metrics_is_killed(
     for _ in range(KILLS):
         process = start(own_nats, tmp_path, port)
         try:
-            while await process.value("droveway_usage_rows_total") <= 0:
-                await asyncio.sleep(0.02)
+            await until(process, "droveway_usage_rows_total", 1)
             await asyncio.sleep(chance.uniform(0, 0.3))
         finally:
             process.kill()
@@ -65,10 +76,8 @@ async def test_every_row_counts_once_whenever_metrics_is_killed(
     await publishing
     process = start(own_nats, tmp_path, port)
     try:
-        while await process.value("droveway_ledger_sequence") < len(stored):
-            await asyncio.sleep(0.02)
-        while await process.value("droveway_usage_lag_rows") > 0:
-            await asyncio.sleep(0.02)
+        await until(process, "droveway_ledger_sequence", len(stored))
+        await until(process, "droveway_usage_lag_rows", 0, at_most=True)
         tokens = await process.value('ai_api_upstream_requests_total{destination="openai"')
     finally:
         process.kill()

@@ -165,17 +165,19 @@ async def test_the_service_prices_rows_and_publishes_their_names(
         nats_nkey_file=str(prices_nats.folder.seed_file("metrics")),
         config=str(write_droveway_config(tmp_path / "droveway.yaml", config())),
         admin_port=port,
+        database=f"sqlite:///{tmp_path}/ledger.db",
     )
     row = attempt_row(provider="p", model="vendor/gpt-4.1", usage=Usage(1_000, 500))
     async with _following(prices_nats) as follower, prices_nats.bus("caller") as caller:
         service = asyncio.ensure_future(run(own, stop, lambda _name, _port: None))
         caller.publish(usage_subject("default"), encode(row))
         await until(lambda: follower.input_usd("vendor/gpt-4.1") == 2, 8.0)
-        async with httpx.AsyncClient() as client:
-            page = (await client.get(f"http://127.0.0.1:{port}/metrics")).text
+        page, cost = "", 'ai_api_cost_total{destination="p",model="vendor/gpt-4.1"} 0.006'
+        async with asyncio.timeout(8), httpx.AsyncClient() as client:
+            while cost not in page:  # the price is told first, then the row is committed
+                page = (await client.get(f"http://127.0.0.1:{port}/metrics")).text
         stop.set()
         await service
-    assert 'ai_api_cost_total{destination="p",model="vendor/gpt-4.1"} 0.006' in page
     assert "ai_api_unpriced_tokens_total{" not in page
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import delete, insert, select, update
 from droveway.contracts.jetstream import USAGE
 from droveway.contracts.prices import ModelPrice, Rates
 from droveway.contracts.relay import Usage
+from droveway.contracts.usage import encode_rows
 from droveway.metrics.ledger import position
 from droveway.metrics.ledger.database import Database, LedgerAway
 from droveway.metrics.ledger.migrate import latest
@@ -121,7 +122,9 @@ async def test_a_ledger_that_is_right_is_found_right(world: World) -> None:
     told = msgspec.structs.replace(exact, witness="router-1", usage=Usage(9, 9, estimated=True))
     other = msgspec.structs.replace(told, witness="metrics-1")
     unseen = msgspec.structs.replace(pair()[0], witness="router-1")
-    await world.count(*rows, *rows[:5], b"junk", told, other, exact, told, request, unseen)
+    some = (encode_rows(rows[:12]), *rows[12:30], encode_rows(rows[30:]))
+    again = encode_rows(rows[:5])
+    await world.count(*some, again, b"junk", told, other, exact, told, request, unseen)
     found = await world.check()
     assert (found.wrong, found.findings) == ({}, ())
     assert found.rows == 40 + 5 + 6

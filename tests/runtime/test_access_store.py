@@ -11,7 +11,7 @@ import pytest
 
 from droveway.contracts.access import Budget, Key, Limit, Tenant
 from droveway.contracts.audit import AuditRecorded, Author, audit_subject, encode_json
-from droveway.runtime import access_store
+from droveway.runtime import audited_write
 from droveway.runtime.access_errors import (
     EntryExists,
     EntryInvalid,
@@ -222,8 +222,8 @@ async def test_of_a_write_without_an_answer_is_told_that_nobody_knows(
             await until(lambda: "State:\tT" in status.read_text())
 
     told: list[AuditRecorded] = []
-    monkeypatch.setattr(access_store, "record", recorded)
-    monkeypatch.setattr(access_store, "TIMEOUT_S", 0.1)
+    monkeypatch.setattr(audited_write, "record", recorded)
+    monkeypatch.setattr(audited_write, "TIMEOUT_S", 0.1)
     try:
         with pytest.raises(StoreUnavailable, match="doesn't say whether"):
             await store.change(present, BUSY, TESTER)

@@ -235,6 +235,12 @@ def test_a_broken_file_is_refused_with_place_and_advice(
     assert len(str(caught.value)) < 1_000
 
 
+def test_going_on_elsewhere_needs_an_elsewhere() -> None:
+    text = GOOD.replace("  - model: gpt-5\n", "  - model: gpt-5\n    midstream: continue\n")
+    with pytest.raises(SettingsError, match="midstream: 'continue' needs a second target"):
+        parse(text.encode(), "f")
+
+
 def test_all_findings_are_told_at_once() -> None:
     text = GOOD.replace("https://api.openai.com/v1", "ftp://x").replace("gpt-5", "'a*b'")
     with pytest.raises(SettingsError) as caught:

@@ -5,11 +5,13 @@ from typing import NamedTuple
 
 import aiohttp
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
+from droveway.router.settings import RouterSettings
 from droveway.runtime.deadline import Deadline
 from droveway.runtime.errors import SettingsError
-from droveway.runtime.gauges import Gauges
+from droveway.runtime.gauge_texts import TEXTS
+from droveway.runtime.gauges import Gauges, SettingGauges
 from droveway.runtime.probes import Check, serving
 
 
@@ -76,3 +78,58 @@ def test_a_deadline_counts_down_and_ends_at_nothing() -> None:
     assert not deadline.passed
     over = Deadline.after_ms(-1)
     assert (over.remaining_ms(), over.remaining_s(), over.passed) == (0, 0.0, True)
+
+
+class Timed(NamedTuple):
+    age_s: float
+    commit_s: float
+
+
+async def test_seconds_are_spelt_out_and_help_says_what_is_meant() -> None:
+    registry, gauges = CollectorRegistry(), Gauges("limiter")
+    registry.register(gauges)
+    gauges.add("directory", lambda: Timed(1.5, 0.25))
+    text = generate_latest(registry).decode()
+    assert 'droveway_directory_age_seconds{service="limiter"} 1.5' in text
+    assert 'droveway_directory_commit_seconds_total{service="limiter"} 0.25' in text
+    assert f"# HELP droveway_directory_age_seconds {TEXTS['directory']['age_s']}\n" in text
+
+
+def test_each_number_that_may_be_set_is_a_gauge() -> None:
+    registry = CollectorRegistry()
+    registry.register(SettingGauges("router", RouterSettings(max_in_flight=7)))
+    for setting, value in (("max_in_flight", 7), ("drain_s", 30)):
+        labels = {"service": "router", "setting": setting}
+        assert registry.get_sample_value("droveway_setting", labels) == value
+    labels = {"service": "router", "setting": "nats_url"}
+    assert registry.get_sample_value("droveway_setting", labels) is None
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        pytest.param("*/*", "text/plain; version=0.0.4", id="anything"),
+        pytest.param(
+            "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5",
+            "application/openmetrics-text; version=1.0.0",
+            id="prometheus",
+        ),
+        pytest.param("text/plain;version=0.0.4", "text/plain; version=0.0.4", id="text"),
+        pytest.param(
+            "application/openmetrics-text;version=x", "text/plain; version=0.0.4", id="nonsense"
+        ),
+    ],
+)
+async def test_a_scraper_gets_the_format_that_it_accepts(accept: str, content_type: str) -> None:
+    registry = CollectorRegistry()
+    Histogram("waited_seconds", "Waits.", registry=registry).observe(0.1, {"trace_id": "a" * 32})
+    async with (
+        serving("127.0.0.1", 0, registry, {}) as port,
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{port}/metrics", headers={"accept": accept}) as answer,
+    ):
+        text = await answer.text()
+        assert answer.status == 200
+        assert answer.headers["content-type"].startswith(content_type)
+    assert text.endswith("# EOF\n") == content_type.startswith("application/openmetrics")
+    assert ("trace_id" in text) == content_type.startswith("application/openmetrics")

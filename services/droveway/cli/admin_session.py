@@ -3,11 +3,12 @@
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -165,6 +166,19 @@ def table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
     for at, title in enumerate(titles):
         width = max((len(line[0]) for line in lines), default=0) if at == 0 else None
         grid.add_column(title, no_wrap=True, min_width=width)
+    for line in lines:
+        grid.add_row(*map(Text, line))
+    return grid
+
+
+def numbers(titles: Sequence[str], words: int, rows: Iterable[Sequence[str]]) -> Table:
+    """A table whose columns behind the first `words` are numbers; nothing is ever cut."""
+    lines = [[printable(cell) for cell in row] for row in rows]
+    grid = Table(box=None, pad_edge=False, header_style="dim")
+    for at, title in enumerate(titles):
+        width = max([len(title), *(cell_len(line[at]) for line in lines)])
+        justify: Literal["left", "right"] = "left" if at < words else "right"
+        grid.add_column(title, no_wrap=True, min_width=width, justify=justify)
     for line in lines:
         grid.add_row(*map(Text, line))
     return grid

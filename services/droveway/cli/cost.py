@@ -1,13 +1,26 @@
 """What an attempt has cost: as its row says, else by the same prices as the metrics service's."""
 
 from decimal import Decimal
+from pathlib import Path
 from typing import NamedTuple
 
+from droveway.cli.config import own_file
+from droveway.cli.data_folder import DataFolder
 from droveway.contracts.config import Config
 from droveway.contracts.usage import AttemptRecorded
+from droveway.runtime.config_file import load
+from droveway.runtime.errors import SettingsError
 from droveway.runtime.price_resolver import PriceResolver
 
 _NANO = Decimal(10) ** 9
+
+
+def own_config(data: Path) -> Config | None:
+    """The configuration at hand, for its prices; rows are readable without."""
+    try:
+        return load(str(own_file() or DataFolder(data).config))
+    except SettingsError:
+        return None
 
 
 class Cost(NamedTuple):

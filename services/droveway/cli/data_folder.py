@@ -3,6 +3,7 @@
 .droveway/
 ├── key              the first client key
 ├── droveway.yaml    generated from the environment at each start
+├── ledger.db        what was used and what it cost (SQLite, with its two files beside it)
 ├── lock             held by the running `droveway up`
 └── nats/            one NKey seed per user (of client keys in keys/), server.conf, server.json,
                      log, JetStream's files
@@ -36,6 +37,7 @@ class DataFolder:
         self.path = path.absolute()
         self.nats = self.path / "nats"
         self.config = self.path / "droveway.yaml"
+        self.ledger = self.path / "ledger.db"
         self._server = self.nats / "server.json"
 
     def seed_file(self, user: str) -> Path:

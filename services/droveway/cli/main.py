@@ -7,8 +7,13 @@ from typing import Annotated
 
 import typer
 
+from droveway.cli.canary_commands import canary_app
 from droveway.cli.keys_commands import DATA, Data, keys_app, tenants_app
+from droveway.cli.ledger_commands import ledger_app
 from droveway.cli.limits_commands import admin_app, budgets_app, limits_app
+from droveway.cli.providers_commands import providers_app
+from droveway.cli.report_commands import Since, report_app
+from droveway.cli.tail_commands import tail, top
 from droveway.runtime.errors import DrovewayError, SettingsError
 
 EX_CONFIG = 78
@@ -30,7 +35,11 @@ app.add_typer(tenants_app, name="tenants")
 app.add_typer(limits_app, name="limits")
 app.add_typer(budgets_app, name="budgets")
 app.add_typer(admin_app, name="admin")
+app.add_typer(providers_app, name="providers")
 app.add_typer(nats_app, name="nats")
+app.add_typer(report_app, name="report")
+app.add_typer(canary_app, name="canary")
+app.add_typer(ledger_app, name="ledger")
 
 _SERVICES = {
     "gateway": "The doors: HTTP in, answers out.",
@@ -105,6 +114,10 @@ def trace(
         body.show(request_id, data, terminal.console())
 
 
+app.command()(tail)
+app.command()(top)
+
+
 @app.command()
 def ask(
     prompt: Annotated[str, typer.Argument(help="What to ask.")],
@@ -121,6 +134,52 @@ def ask(
     from droveway.cli.ask import Question, run
 
     run(Question(prompt, model, data, server, context, key_id, seed_file))
+
+
+@app.command()
+def probe(
+    model: Annotated[list[str], typer.Option(help="To ask. Repeat it.")],
+    count: Annotated[int, typer.Option(min=1, max=1_000, help="Requests to each model.")] = 1,
+    every: Annotated[str, typer.Option(help="A round each 30s, 5m, 2h; else one round.")] = "",
+    url: Annotated[
+        str, typer.Option(envvar="DROVEWAY_URL", help="Of the gateway.")
+    ] = "http://127.0.0.1:8080",
+    key: Annotated[
+        str,
+        typer.Option(
+            envvar="DROVEWAY_KEY",
+            help="Whose requests they are; else the first key of --data. A key of the probe's own "
+            "(`droveway keys new --tenant probe`) keeps them apart in reports and budgets.",
+        ),
+    ] = "",
+    prompt: Annotated[str, typer.Option(help="What to ask.")] = "Say hello.",
+    max_tokens: Annotated[int, typer.Option(min=1, max=4_096, help="Of an answer.")] = 16,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=600, help="Seconds for a whole answer.")
+    ] = 60.0,
+    json: Annotated[bool, typer.Option("--json", help="A JSON object per line.")] = False,
+    data: Data = DATA,
+) -> None:
+    """Asks as a client would, and tells how it went; exits 1 when a request failed."""
+    from droveway.cli import probe as body
+
+    models = tuple(dict.fromkeys(model))
+    wish = body.Wish(models, count, url, key, every, prompt, max_tokens, timeout, json)
+    body.run(wish, data)
+
+
+@app.command()
+def stats(
+    key: Annotated[str, typer.Option(help="Only of this key id.")] = "",
+    since: Since = "",
+    data: Data = DATA,
+    json: Annotated[bool, typer.Option("--json", help="As `GET /api/stats` answers.")] = False,
+) -> None:
+    """Shows the dashboard: requests, latencies, cost and the last errors."""
+    from droveway.cli import stats as body
+    from droveway.cli import terminal
+
+    body.show(data, key, since, None if json else terminal.console())
 
 
 @app.command()

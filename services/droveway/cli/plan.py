@@ -170,7 +170,11 @@ def _told(
     if simulator_port is not None:
         told["DROVEWAY_SIMULATOR_PORT"] = str(simulator_port)
         told[SIMULATOR_KEY] = environment.get(SIMULATOR_KEY) or "simulated"
-    defaults = {"OTEL_TRACES_SAMPLER_ARG": "1.0", "DROVEWAY_LOG_LEVEL": "warning"}
+    defaults = {
+        "OTEL_TRACES_SAMPLER_ARG": "1.0",
+        "DROVEWAY_LOG_LEVEL": "warning",
+        "DROVEWAY_METRICS_DATABASE": f"sqlite:///{folder.ledger}",
+    }
     for user in USERS:
         defaults[nkey_variable(user.name)] = str(folder.seed_file(user.name))
     for service, port in ADMIN_PORTS.items():

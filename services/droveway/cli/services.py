@@ -19,7 +19,7 @@ from droveway.cli import terminal
 from droveway.cli.connection import OPERATOR, settings_for
 from droveway.contracts import discovery
 from droveway.contracts.envelope import MALFORMED, PREFIX, new_instance
-from droveway.runtime.bus import BusSettings, connect
+from droveway.runtime.bus import Bus, BusSettings, connect
 from droveway.runtime.errors import DrovewayError
 
 CONNECT_WITHIN_S = 5.0
@@ -66,7 +66,7 @@ def table(found: list[discovery.Stats], now: datetime) -> Table:
         grid.add_column(title, justify="right", no_wrap=True)
     grid.add_column("last error", style="dim", no_wrap=True)
     for one in found:
-        process = (one.name, one.id, one.version, _uptime(one.started, now))
+        process = (one.name, one.id, one.version, uptime(one.started, now))
         for row in _endpoints(one):
             grid.add_row(*(Text(_printable(cell)) for cell in (*process, *row)))
             process = ("", "", "", "")
@@ -79,6 +79,17 @@ async def gather(broker: BusSettings) -> list[discovery.Stats]:
     Raises:
         SettingsError: The server can't be reached or refuses the user.
         BusError: The connection was lost.
+    """
+    broker = msgspec.structs.replace(broker, connect_within_s=CONNECT_WITHIN_S)
+    async with connect(broker, OPERATOR, new_instance(OPERATOR)) as bus:
+        return await ask(bus)
+
+
+async def ask(bus: Bus) -> list[discovery.Stats]:
+    """As `gather`, over a connection of the user `operator`.
+
+    Raises:
+        BusError: There is no connection.
     """
     found: dict[str, discovery.Stats] = {}
     heard = asyncio.Event()
@@ -97,11 +108,12 @@ async def gather(broker: BusSettings) -> list[discovery.Stats]:
         nobody.set()
         heard.set()
 
-    broker = msgspec.structs.replace(broker, connect_within_s=CONNECT_WITHIN_S)
-    async with connect(broker, OPERATOR, new_instance(OPERATOR)) as bus:
-        inbox = bus.open_inbox(on_answer, on_nobody)
+    inbox = bus.open_inbox(on_answer, on_nobody)
+    try:
         bus.publish(f"{discovery.ROOT}.STATS", b"", inbox.subject)
         await _until_quiet(heard, nobody)
+    finally:
+        inbox.close()
     return sorted(found.values(), key=lambda one: (one.name, one.id))
 
 
@@ -147,8 +159,8 @@ def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text[:200])
 
 
-def _uptime(started: str, now: datetime) -> str:
-    """As `3d 4h`, `2h 10m`, `5m 1s`, `12s`; empty when the start can't be read."""
+def uptime(started: str, now: datetime) -> str:
+    """As `3d 4h`, `2h 10m`, `5m 1s`, `12s`; empty when the start, in RFC 3339, can't be read."""
     try:
         total_s = max(0, int((now - datetime.fromisoformat(started)).total_seconds()))
     except (ValueError, TypeError):

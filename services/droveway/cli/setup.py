@@ -1,4 +1,4 @@
-"""`droveway setup`: makes the streams, the consumer and the KV buckets, or brings them up to date.
+"""`droveway setup`: makes the streams and the KV buckets, or brings them up to date.
 
 Idempotent: a second run changes nothing. Only the fields that `contracts.jetstream` names are
 compared; what an operator added besides (placement, compression) stays.
@@ -23,7 +23,6 @@ _MIB = 1024 * 1024
 LIMIT_S = 15.0
 """For all of it; the broker is near."""
 _NO_STREAM = 10059
-_NO_CONSUMER = 10014
 
 
 class SetupSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,10 +47,10 @@ class SetupSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Tenants and keys; when full changes are refused."""
     prices_max_bytes: Count = 32 * _MIB
     """The price book; when full the one before stays in force."""
+    routing_max_bytes: Count = 4 * _MIB
+    """What operators have changed of routing; when full changes are refused."""
     audit_max_bytes: Count = 128 * _MIB
     """Audit events of a year; when full changes are refused."""
-    max_ack_pending: Count = 5_000
-    """Rows that the ledger may have in hand; then delivery waits for it."""
 
 
 class Change(NamedTuple):
@@ -107,17 +106,11 @@ async def apply(bus: Bus, wanted: SetupSettings, *, dry_run: bool) -> list[Chang
     Raises:
         JetStreamRefused: For example more bytes than the server may store.
     """
-    consumer = jetstream.usage_consumer(wanted.max_ack_pending)
-    (usage, *others) = _streams(wanted)
-    return [
-        await _stream(bus, usage, dry_run=dry_run),
-        await _consumer(bus, consumer, dry_run=dry_run),
-        *[await _stream(bus, other, dry_run=dry_run) for other in others],
-    ]
+    return [await _stream(bus, one, dry_run=dry_run) for one in _streams(wanted)]
 
 
 def _streams(own: SetupSettings) -> tuple[dict[str, Any], ...]:
-    """All streams, those behind buckets among them; USAGE first."""
+    """All streams, those behind buckets among them."""
     copies = own.replicas
     return (
         jetstream.usage_stream(own.usage_max_bytes, copies),
@@ -127,6 +120,7 @@ def _streams(own: SetupSettings) -> tuple[dict[str, Any], ...]:
         jetstream.values_bucket(jetstream.SNAPSHOTS, own.snapshots_max_bytes, copies),
         jetstream.values_bucket(jetstream.ACCESS, own.access_max_bytes, copies),
         jetstream.values_bucket(jetstream.PRICES, own.prices_max_bytes, copies),
+        jetstream.values_bucket(jetstream.ROUTING, own.routing_max_bytes, copies),
         jetstream.audit_stream(own.audit_max_bytes, copies),
     )
 
@@ -135,7 +129,7 @@ async def _stream(bus: Bus, wanted: dict[str, Any], *, dry_run: bool) -> Change:
     name = wanted["name"]
     bucket = name.removeprefix("KV_")
     label = f"stream {name}" if bucket == name else f"bucket {bucket}"
-    present = await _config(bus, f"STREAM.INFO.{name}", _NO_STREAM)
+    present = await _config(bus, name)
     change = compare(label, present, wanted)
     if not dry_run and change.action == "created":
         await bus.jetstream(f"STREAM.CREATE.{name}", wanted)
@@ -144,21 +138,11 @@ async def _stream(bus: Bus, wanted: dict[str, Any], *, dry_run: bool) -> Change:
     return change
 
 
-async def _consumer(bus: Bus, wanted: dict[str, Any], *, dry_run: bool) -> Change:
-    path = f"{jetstream.USAGE}.{jetstream.USAGE_CONSUMER}"
-    present = await _config(bus, f"CONSUMER.INFO.{path}", _NO_CONSUMER, _NO_STREAM)
-    change = compare(f"consumer {path.replace('.', '/')}", present, wanted)
-    if not dry_run and change.action != "unchanged":
-        body = {"stream_name": jetstream.USAGE, "config": (present or {}) | wanted}
-        await bus.jetstream(f"CONSUMER.DURABLE.CREATE.{path}", body)
-    return change
-
-
-async def _config(bus: Bus, subject: str, *absent: int) -> dict[str, Any] | None:
+async def _config(bus: Bus, stream: str) -> dict[str, Any] | None:
     try:
-        answer = await bus.jetstream(subject, {})
+        answer = await bus.jetstream(f"STREAM.INFO.{stream}", {})
     except JetStreamRefused as error:
-        if error.number in absent:
+        if error.number == _NO_STREAM:
             return None
         raise
     config: dict[str, Any] = answer["config"]

@@ -27,6 +27,8 @@ def wants(filter_: Filter, event: events.Event) -> bool:
         key_id = event.id if event.scope == "key" else ""
     elif isinstance(event, events.CooldownBegan | events.CooldownEnded):
         provider = event.provider
+    elif isinstance(event, events.CanaryRolledBack):
+        model = event.route
     return (
         filter_.tenant in ("", tenant)
         and filter_.key_id in ("", key_id)
@@ -76,3 +78,5 @@ def _words(event: events.Event) -> str:
             return f"the ledger is behind by {event.rows} rows"
         case events.LedgerCaughtUp():
             return "the ledger has all rows again"
+        case events.CanaryRolledBack():
+            return f"the canary of {event.route} is rolled back: {event.reason}"

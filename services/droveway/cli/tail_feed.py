@@ -9,14 +9,14 @@ import contextlib
 from collections.abc import Callable
 from datetime import datetime
 
-from droveway.contracts.envelope import MALFORMED, subject
+from droveway.contracts.envelope import subject
 from droveway.contracts.jetstream import USAGE
-from droveway.contracts.usage import Row, row_decoder
+from droveway.contracts.usage import Row, rows_of
 from droveway.runtime.bus import Bus
 from droveway.runtime.bus.direct_get import DirectGet, Page, Stored, reading
 from droveway.runtime.errors import BusError
 
-PAGE_ROWS = 500
+PAGE_MESSAGES = 500
 PAGE_BYTES = 1024 * 1024
 CHECK_EVERY_S = 1.0
 """It looks this often even if nothing was heard."""
@@ -96,11 +96,12 @@ class LiveRows:
         page = Page([], complete=False)
         while not page.complete:
             assert self._next is not None
-            page = await reader.page(self._pattern, self._next, PAGE_ROWS, PAGE_BYTES)
+            page = await reader.page(self._pattern, self._next, PAGE_MESSAGES, PAGE_BYTES)
             for message in page.messages:
                 self._next = message.sequence + 1
-                with contextlib.suppress(*MALFORMED):  # of a later version: not for this reader
-                    self._take(row_decoder.decode(message.payload), stored_ms(message))
+                # A row of a later version is not for this reader.
+                for row in rows_of(message.payload, lambda _: None):
+                    self._take(row, stored_ms(message))
             if not page.messages:
                 return
 

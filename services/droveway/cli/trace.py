@@ -10,16 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from droveway.cli import terminal
-from droveway.cli.config import own_file
 from droveway.cli.connection import settings_for
-from droveway.cli.cost import Cost, Costs
-from droveway.cli.data_folder import DataFolder
+from droveway.cli.cost import Cost, Costs, own_config
 from droveway.cli.usage_rows import Trail, read_trail
 from droveway.cli.waterfall import Phase, phases
-from droveway.contracts.config import Config
 from droveway.contracts.usage import AttemptRecorded, RequestRecorded
-from droveway.runtime.config_file import load
-from droveway.runtime.errors import DrovewayError, SettingsError
+from droveway.runtime.errors import DrovewayError
 
 ROWS_LIMIT_S = 2.0
 """A row is stored a moment after its answer; so long we wait for it."""
@@ -43,7 +39,7 @@ def show(request_id: str, data: Path, console: Console, wait_s: float = ROWS_LIM
     if trail.request is not None:
         _print_request(console, trail.request)
     console.print(table([*phases(trail.request, trail.attempts)]))
-    costs = Costs(_config(data))
+    costs = Costs(own_config(data))
     for attempt in trail.attempts:
         console.print(_attempt_line(attempt, costs.of(attempt)))
     if not trail.complete:
@@ -57,7 +53,7 @@ def show_json(request_id: str, data: Path, wait_s: float = ROWS_LIMIT_S) -> str:
         NotFound: As `show`.
     """
     trail = _read(request_id, data, wait_s)
-    costs = Costs(_config(data))
+    costs = Costs(own_config(data))
     attempts = []
     for attempt in trail.attempts:
         cost = costs.of(attempt)
@@ -139,14 +135,6 @@ def _read(request_id: str, data: Path, wait_s: float) -> Trail:
             "or of another installation"
         )
     return trail
-
-
-def _config(data: Path) -> Config | None:
-    """The configuration, for its prices; a trace is readable without."""
-    try:
-        return load(str(own_file() or DataFolder(data).config))
-    except SettingsError:
-        return None
 
 
 def _plain(row: RequestRecorded | AttemptRecorded) -> dict[str, Any]:

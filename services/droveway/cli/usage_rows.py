@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 import msgspec
 
-from droveway.contracts.envelope import MALFORMED, PREFIX, new_instance, request_time_ms
+from droveway.contracts.envelope import PREFIX, new_instance, request_time_ms
 from droveway.contracts.jetstream import USAGE
-from droveway.contracts.usage import AttemptRecorded, RequestRecorded, row_decoder
+from droveway.contracts.usage import AttemptRecorded, RequestRecorded, rows_of
 from droveway.runtime.bus import BusSettings, connect
 from droveway.runtime.bus.direct_get import DirectGet, Stored, reading
 from droveway.runtime.errors import SettingsError
 
-BATCH_ROWS = 500
+BATCH_MESSAGES = 500
 _BATCH_BYTES = 4 * 1024 * 1024
 CLOCK_SKEW_S = 5.0
 """The broker's clock stamps rows, the gateway's stamped the id."""
@@ -67,7 +67,7 @@ async def _collect(reader: DirectGet, request_id: str, began: datetime, wait_s: 
     last = began + timedelta(seconds=LONGEST_REQUEST_S)
     rows: dict[bytes, AttemptRecorded | RequestRecorded] = {}
     while True:
-        page = await reader.page(_PATTERN, first, BATCH_ROWS, _BATCH_BYTES)
+        page = await reader.page(_PATTERN, first, BATCH_MESSAGES, _BATCH_BYTES)
         for row in _of(request_id, page.messages):
             rows[row.attempt_id if isinstance(row, AttemptRecorded) else b""] = row
         trail = _trail(rows)
@@ -91,12 +91,8 @@ def _of(request_id: str, messages: list[Stored]) -> list[AttemptRecorded | Reque
     for message in messages:
         # Decoding each row of a busy stream would take 20 times as long.
         if needle in message.payload:
-            try:
-                row = row_decoder.decode(message.payload)
-            except MALFORMED:
-                continue
-            if row.request_id == request_id:
-                rows.append(row)
+            found = rows_of(message.payload, lambda _: None)
+            rows += [row for row in found if row.request_id == request_id]
     return rows
 
 

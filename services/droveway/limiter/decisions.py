@@ -23,6 +23,7 @@ from droveway.contracts.prices import ProviderPrices
 from droveway.contracts.settlement import Released, Renewed, Settled
 from droveway.contracts.usage import AttemptRecorded
 from droveway.limiter.book import REMEMBERED_HOLDS, Book
+from droveway.limiter.counters import KINDS
 from droveway.limiter.denials import Full, Reason, Unready, told
 from droveway.limiter.leases import Leases
 from droveway.limiter.places import Fitter, known_model
@@ -265,6 +266,8 @@ class Decisions:
         return Denied(
             request_id=request.request_id,
             failure=told(reason, request),
+            scope="" if full is None else full.scope,
+            kind="" if full is None else KINDS[full.kind],
             requests=requests,
             tokens=tokens,
             input_tokens=input_tokens,

@@ -11,9 +11,8 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-import msgspec
-
-from droveway.contracts.envelope import encode, subject
+from droveway.contracts.envelope import encode
+from droveway.contracts.events import BudgetCrossed, encode_json, events_subject
 from droveway.contracts.limits import Alive, Op, owner_subject
 from droveway.limiter.decisions import Decisions
 from droveway.limiter.group_commit import Author, Counts, GroupCommit
@@ -27,7 +26,7 @@ from droveway.runtime.errors import BusError, Disconnected
 
 log = logging.getLogger(__name__)
 
-EVENTS = subject("events", "limiter")
+EVENTS = events_subject("limiter")
 _STALL_S = 0.25
 """A tick so late says that this process stood still: somebody else may own the partition."""
 
@@ -143,8 +142,12 @@ class Owner:
         """Publishes which budgets are nearly spent."""
         crossed = self.decisions.crossed
         while crossed:
-            event = {"event": "budget_crossed", **crossed.pop(0)._asdict()}
-            self._send(EVENTS, msgspec.json.encode(event))
+            event = BudgetCrossed(
+                at_ms=time.time_ns() // 1_000_000,
+                instance=self._bus.instance,
+                **crossed.pop(0)._asdict(),
+            )
+            self._send(EVENTS, encode_json(event))
 
     async def _live(self) -> None:
         """Says that it lives; lets leases run out."""

@@ -14,6 +14,7 @@ from typing import Any
 from droveway.contracts import limits
 from droveway.contracts.config import Config
 from droveway.contracts.envelope import MALFORMED
+from droveway.contracts.events import OwnerChanged
 from droveway.contracts.jetstream import LIMITS
 from droveway.contracts.prices import ProviderPrices
 from droveway.limiter.clock import LogClock
@@ -62,6 +63,7 @@ class Partition:
         self._owner: Owner | None = None
         self._takeovers = self._fenced = self._lost = 0
         self._unread = RareLog(log, "limits_unread")
+        self.on_owned: Callable[[OwnerChanged], None] = lambda _event: None
         self.ended = asyncio.Event()
         """It owns nothing any more, and won't."""
 
@@ -129,6 +131,11 @@ class Partition:
         """After `leave` was set: returns when an owner has answered all that it had."""
         if self._owner is not None:
             await self.ended.wait()
+
+    @property
+    def owns(self) -> bool:
+        """This process decides."""
+        return self._owner is not None
 
     @property
     def ready(self) -> bool:
@@ -243,6 +250,7 @@ class Partition:
         self._takeovers += 1
         remembered = self._remembered.take(self._standby.answered_s)
         log_event(log, "limits_owned", sequence=taken.appended.sequence, remembered=len(remembered))
+        self.on_owned(OwnerChanged(partition=self._number, sequence=taken.appended.sequence))
         for work in remembered:
             owner.offer(work)
         return owner

@@ -5,6 +5,7 @@ import logging
 import time
 
 from droveway.contracts import admission, limits, settlement
+from droveway.contracts.admission import PARTITION
 from droveway.contracts.jetstream import PRICES
 from droveway.limiter.handlers import Questions
 from droveway.limiter.partition import Partition
@@ -17,8 +18,6 @@ from droveway.runtime.service import Ready, running
 
 log = logging.getLogger(__name__)
 
-PARTITION = 0
-
 
 async def run(settings: LimiterSettings, stop: asyncio.Event, ready: Ready) -> None:
     """Decides, or stands by, until `stop`."""
@@ -27,6 +26,9 @@ async def run(settings: LimiterSettings, stop: asyncio.Event, ready: Ready) -> N
         partition = Partition(process.bus, PARTITION, settings)
         directory = Directory(process.bus, live)
         directory.on_change(partition.configure)
+        process.events.follow(live)
+        partition.on_owned = process.events.tell
+        process.discovery.facts["owner"] = lambda: partition.owns
         questions = Questions(partition)
         prices = LivePrices(process.bus, partition.price)
         process.gauges.add("limiter", partition.decided)

@@ -6,29 +6,51 @@ once, and the sequence up to which they are counted stands in the limiter's log.
 
 import asyncio
 import logging
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from droveway.contracts import usage
-from droveway.contracts.envelope import MALFORMED, PREFIX
+import msgspec
+
+from droveway.contracts.envelope import PREFIX
 from droveway.contracts.jetstream import USAGE
-from droveway.contracts.usage import AttemptRecorded
+from droveway.contracts.usage import AttemptRecorded, RequestRecorded, RowReader
 from droveway.limiter.log import unix_ms
 from droveway.limiter.owner import Owner
 from droveway.limiter.settings import LimiterSettings
 from droveway.otel.logs import log_event
 from droveway.runtime.bus import Bus
-from droveway.runtime.bus.direct_get import DirectGet, Page, reading
+from droveway.runtime.bus.direct_get import DirectGet, Stored, reading
 from droveway.runtime.errors import BusError
 from droveway.runtime.rare_log import RareLog
 
 log = logging.getLogger(__name__)
 
 PATTERN = f"{PREFIX}.usage.*"
-_CHECKPOINT_ROWS = 1_000
-"""So many rows of another kind are passed by before the log is told."""
+_CHECKPOINT_MESSAGES = 100
+"""So many messages with rows of another kind are passed by before the log is told."""
 _SAY_AGAIN_S = 60.0
 _AGAIN_S = 0.5
 """Wait before an unanswered read is repeated, and for the price book."""
+
+
+class _OfRequest(
+    msgspec.Struct,
+    tag=RequestRecorded.__struct_config__.tag,
+    tag_field=RequestRecorded.__struct_config__.tag_field,
+):
+    """A request's row: it isn't about money, so nothing of it is read."""
+
+
+_rows_of = RowReader(msgspec.msgpack.Decoder(AttemptRecorded | _OfRequest)).rows_of
+
+
+class _Part(NamedTuple):
+    """Rows that are counted at once."""
+
+    attempts: list[tuple[AttemptRecorded, int]]
+    """Each with the Unix milliseconds at which it was stored."""
+    sequence: int
+    """Of the last message."""
 
 
 class SpendStatistics(NamedTuple):
@@ -92,15 +114,14 @@ class SpendFollower:
         while not complete:
             page = await reader.page(PATTERN, self._sequence + 1, own.usage_rows, own.usage_bytes)
             complete = page.complete or not page.messages
-            if page.messages:
+            for part in self._parts(page.messages):
                 found = True
-                await self._fold(owner, page)
+                await self._fold(owner, part)
         return found
 
-    async def _fold(self, owner: Owner, page: Page) -> None:
-        rows = self._attempts(page)
-        last = page.messages[-1].sequence
-        if rows or last - owner.decisions.book.usage_seq >= _CHECKPOINT_ROWS:
+    async def _fold(self, owner: Owner, part: _Part) -> None:
+        rows, last = part
+        if rows or last - owner.decisions.book.usage_seq >= _CHECKPOINT_MESSAGES:
             stored = asyncio.Event()
 
             def fold(owner: Owner) -> None:
@@ -113,18 +134,28 @@ class SpendFollower:
         self._rows += len(rows)
         self._sequence = last
 
-    def _attempts(self, page: Page) -> list[tuple[AttemptRecorded, int]]:
-        found = []
-        for message in page.messages:
-            try:
-                row = usage.row_decoder.decode(message.payload)
-            except MALFORMED as error:
-                self._malformed += 1
-                self._bad_row.warn(sequence=message.sequence, reason=str(error)[:200])
-                continue
-            if isinstance(row, AttemptRecorded):
-                found.append((row, unix_ms(message.stored_at)))
-        return found
+    def _parts(self, messages: list[Stored]) -> Iterator[_Part]:
+        """Messages in as few parts as `usage_rows` allows; none is parted itself."""
+        attempts: list[tuple[AttemptRecorded, int]] = []
+        last = 0
+        for message in messages:
+            found = self._attempts(message)
+            if attempts and len(attempts) + len(found) > self._settings.usage_rows:
+                yield _Part(attempts, last)
+                attempts = []
+            attempts += found
+            last = message.sequence
+        if messages:
+            yield _Part(attempts, last)
+
+    def _attempts(self, message: Stored) -> list[tuple[AttemptRecorded, int]]:
+        def malformed(reason: str) -> None:
+            self._malformed += 1
+            self._bad_row.warn(sequence=message.sequence, reason=reason[:200])
+
+        at_ms = unix_ms(message.stored_at)
+        rows = _rows_of(message.payload, malformed)
+        return [(row, at_ms) for row in rows if isinstance(row, AttemptRecorded)]
 
     async def _check(self, reader: DirectGet) -> None:
         """Says so when USAGE has fewer rows than are counted: then it was made anew.

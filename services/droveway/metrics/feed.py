@@ -60,11 +60,11 @@ class UsageStatistics(NamedTuple):
     repeated: int
     """Rows that the stream had once more: counted once."""
     invalid: int
-    """Messages that are no rows; they are given up."""
+    """Rows that can't be read, or messages of which none can; they are given up."""
     connected: int
     """1 while the stream answers."""
     lag_rows: int
-    """Rows of the stream that aren't counted yet."""
+    """Messages of the stream that aren't counted yet; one has a row or more."""
 
 
 class LedgerStatistics(NamedTuple):
@@ -152,7 +152,7 @@ class UsageFeed:
 
     @property
     def lag_rows(self) -> int:
-        """Rows of the stream that aren't counted yet, as of the last look at its end."""
+        """Messages of the stream that aren't counted yet, as of the last look at its end."""
         return max(0, self.stream.last_sequence - self._standing.sequence)
 
     async def _try(self) -> float:
@@ -230,10 +230,10 @@ class UsageFeed:
                 if (there := await self.stream.right_place(reader, self._standing)) is not None:
                     await self._move(there)
                 began_ms = time.time_ns() // 1_000_000
-                page, complete = await self.stream.page(reader, self._standing.sequence)
-                if page is not None:
+                pages, complete = await self.stream.pages(reader, self._standing.sequence)
+                for page in pages:
                     await self._write(page)
-                elif time.monotonic() - self._beat_s > own.take_over_s / _BEATS:
+                if time.monotonic() - self._beat_s > own.take_over_s / _BEATS:
                     await self._move(self._standing.sequence)
                 self._failures = 0
                 if complete:

@@ -4,11 +4,11 @@ The patterns of ids are three quarters of what decoding a row costs; at thousand
 that is a good part of all that the ledger does.
 """
 
-from typing import Any, cast, get_type_hints
+from typing import Any, get_type_hints
 
 import msgspec
 
-from droveway.contracts.usage import AttemptRecorded, RequestRecorded, Row
+from droveway.contracts.usage import AttemptRecorded, RequestRecorded, RowReader
 
 
 def _unchecked(kind: type[msgspec.Struct]) -> type[msgspec.Struct]:
@@ -31,11 +31,5 @@ _decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(
     _unchecked(AttemptRecorded) | _unchecked(RequestRecorded)
 )
 
-
-def decode(payload: bytes) -> Row:
-    """A row whose texts may be of any length and form.
-
-    Raises:
-        DecodeError: It isn't a row; or one of `envelope.MALFORMED`.
-    """
-    return cast(Row, _decoder.decode(payload))
+rows_of = RowReader(_decoder).rows_of
+"""As that of the contract, with rows whose texts may be of any length and form."""

@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from droveway.contracts.config import Config
+from droveway.contracts.jetstream import ROUTING
 from droveway.contracts.usage import AttemptRecorded
 from droveway.metrics.budget_events import BudgetEvents
+from droveway.metrics.canary_guard import CanaryGuard
 from droveway.metrics.exposition import UsageMetrics
 from droveway.metrics.feed import UsageFeed
 from droveway.metrics.lag import LagWatch
@@ -22,7 +24,10 @@ from droveway.metrics.reports.desk import ReportDesk
 from droveway.metrics.reports.rates import rates_of
 from droveway.metrics.settings import MetricsSettings
 from droveway.metrics.streams import StreamWatch
+from droveway.runtime.canary_orders import CanaryOrders
+from droveway.runtime.canary_store import CanaryStore
 from droveway.runtime.config_file import LiveConfig
+from droveway.runtime.routing_orders import RoutingOrders
 from droveway.runtime.service import Process, Ready, running
 
 
@@ -33,7 +38,10 @@ async def run(settings: MetricsSettings, stop: asyncio.Event, ready: Ready) -> N
         book = PriceBook(live.current)
         publisher = PricePublisher(process.bus, book)
         streams = StreamWatch(process.bus)
-        told = _Told(process, live, settings)
+        guard = CanaryGuard(CanaryStore(process.bus), process.events, live.current)
+        orders = RoutingOrders(process.bus)
+        canaries = CanaryOrders(orders, lambda: guard.configure(live.current, canaries.present))
+        told = _Told(process, live, settings, guard)
         feed = UsageFeed(process.bus, database, Writer(database, book.price), settings, told)
         desk = ReportDesk(
             process.bus, database, process.consumer("report", settings.max_reports),
@@ -56,6 +64,8 @@ async def run(settings: MetricsSettings, stop: asyncio.Event, ready: Ready) -> N
         gauges.add("report", desk.statistics)
         gauges.add("prices", publisher.statistics)
         gauges.add("config", live.statistics)
+        gauges.add("kv", orders.statistics, {"bucket": ROUTING})
+        gauges.add("canary", guard.statistics)
         streams.show(gauges)
         process.checks["usage"] = lambda: feed.stream.problem
         process.checks["ledger"] = lambda: feed.database_problem
@@ -63,6 +73,7 @@ async def run(settings: MetricsSettings, stop: asyncio.Event, ready: Ready) -> N
         process.events.follow(live)
         live.on_change(book.configure)
         live.on_change(desk.configure)
+        live.on_change(lambda config: guard.configure(config, canaries.present))
 
         async def count() -> None:
             await asyncio.to_thread(book.load)  # rows wait for it in the stream, not in this loop
@@ -72,7 +83,10 @@ async def run(settings: MetricsSettings, stop: asyncio.Event, ready: Ready) -> N
 
         await desk.listen()
         await BudgetEvents(process.bus, process.registry).listen()
-        for work in (live.follow, streams.run, count, watch.run, auditor.run, retention.run):
+        for work in (
+            *(live.follow, streams.run, count, watch.run, auditor.run, retention.run),
+            *(orders.run, guard.run),
+        ):
             process.background(work())
         process.takes_work(ready, 0)
         await stop.wait()
@@ -88,9 +102,12 @@ async def _opened(told: str) -> AsyncIterator[Database]:
 
 
 class _Told:
-    """Who hears of what the ledger has counted: the counters, and the spans that come late."""
+    """Who hears of what the ledger has counted: counters, the guard, spans that come late."""
 
-    def __init__(self, process: Process, live: LiveConfig, own: MetricsSettings) -> None:
+    def __init__(
+        self, process: Process, live: LiveConfig, own: MetricsSettings, guard: CanaryGuard
+    ) -> None:
+        self._guard = guard
         self._metrics = UsageMetrics(process.registry, self._yuan, own.max_labels)
         self._late = LateSpans(process.telemetry, own.slow_s, own.pending_requests)
         self.begin = self._metrics.begin
@@ -101,6 +118,7 @@ class _Told:
     def count(self, counted: Counted) -> None:
         """A transaction is committed."""
         self._metrics.count(counted)
+        self._guard.count(counted.rows)
         for row in counted.rows:
             if isinstance(row, AttemptRecorded):
                 self._late.saw_attempt(row)

@@ -13,10 +13,10 @@ class MetricsSettings(ServiceSettings, frozen=True, kw_only=True):
     database: str = "sqlite:///droveway-ledger.db"
     """Where the ledger is: a SQLite file, `postgresql://user:password@host/name`, or
     `file:/path` of a file that holds such a URL."""
-    page_rows: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 2_000
-    """Rows read of the stream, and written in one transaction."""
+    page_rows: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 5_000
+    """Rows written in one transaction; those of one message are never parted."""
     page_bytes: Annotated[int, msgspec.Meta(ge=65_536)] = 4 * 1024 * 1024
-    """The same in bytes; whichever is reached first."""
+    """Bytes read of the stream at once, in up to `page_rows` messages."""
     poll_s: Seconds = 0.5
     """The stream is looked at this often once all rows are counted."""
     read_within_s: Seconds = 5.0

@@ -2,13 +2,14 @@
 
 import functools
 import logging
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from droveway.contracts.envelope import MALFORMED, PREFIX
+from droveway.contracts.envelope import PREFIX
 from droveway.contracts.jetstream import USAGE
 from droveway.metrics.ledger.position import Position
 from droveway.metrics.ledger.writer import Page, Stamped
-from droveway.metrics.quick_rows import decode
+from droveway.metrics.quick_rows import rows_of
 from droveway.metrics.settings import MetricsSettings
 from droveway.otel.logs import log_event
 from droveway.runtime.bus import Bus
@@ -34,6 +35,7 @@ class UsageStream:
         self.last_sequence = 0
         """Of the stream's last message, as of the last look."""
         self.invalid = 0
+        """Rows that can't be read; a message of which none can counts as one."""
         self._doubtful = True
         self._bad = RareLog(log, "usage_row_malformed")
 
@@ -48,8 +50,11 @@ class UsageStream:
         except BusError as error:
             self.problem = f"the stream {USAGE} doesn't answer: {error}"
 
-    async def page(self, reader: DirectGet, behind: int) -> tuple[Page | None, bool]:
+    async def pages(self, reader: DirectGet, behind: int) -> tuple[Iterator[Page], bool]:
         """What comes behind a sequence, and whether that was all.
+
+        Pages are made as they are wanted; a message is whole in one of them, so that a page has
+        more than `page_rows` only if its one message has.
 
         Raises:
             BusError: The stream can't be read now.
@@ -62,10 +67,9 @@ class UsageStream:
             raise
         self.problem = ""
         if not found.messages:
-            return None, True
-        last = found.messages[-1]
-        self.last_sequence = max(self.last_sequence, last.sequence)
-        return Page(self._rows(found.messages), last.sequence, stored_ms(last)), found.complete
+            return iter(()), True
+        self.last_sequence = max(self.last_sequence, found.messages[-1].sequence)
+        return self._pages(found.messages), found.complete
 
     async def right_place(self, reader: DirectGet, standing: Position) -> int | None:
         """Another sequence to read behind, when the one that is counted isn't this stream's.
@@ -110,15 +114,25 @@ class UsageStream:
         self.last_sequence = int(answer["state"]["last_seq"])
         return self.last_sequence
 
-    def _rows(self, messages: list[Stored]) -> list[Stamped]:
-        rows = []
+    def _pages(self, messages: list[Stored]) -> Iterator[Page]:
+        rows: list[Stamped] = []
+        last = messages[0]
         for message in messages:
-            try:
-                rows.append(Stamped(decode(message.payload), stored_ms(message)))
-            except MALFORMED as error:
-                self.invalid += 1
-                self._bad.warn(sequence=message.sequence, reason=str(error)[:200])
-        return rows
+            found = self._rows(message)
+            if rows and len(rows) + len(found) > self._settings.page_rows:
+                yield Page(rows, last.sequence, stored_ms(last))
+                rows = []
+            rows += found
+            last = message
+        yield Page(rows, last.sequence, stored_ms(last))
+
+    def _rows(self, message: Stored) -> list[Stamped]:
+        def malformed(reason: str) -> None:
+            self.invalid += 1
+            self._bad.warn(sequence=message.sequence, reason=reason[:200])
+
+        at_ms = stored_ms(message)
+        return [Stamped(row, at_ms) for row in rows_of(message.payload, malformed)]
 
 
 def stored_ms(message: Stored) -> int:

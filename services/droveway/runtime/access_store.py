@@ -1,10 +1,6 @@
 """Changes keys and tenants in the bucket `access`: each recorded first, each for one revision.
 
-    audit event --- stored ---> write for the revision that was read --- refused ---> `failed`
-
-The gateway's HTTP API and the command line both write through here. No change is without its event,
-but one: where the trail is full a revocation is made all the same, and told in the log. Of two that
-change the same revision one is refused.
+The gateway's HTTP API and the command line both write through here.
 """
 
 import logging
@@ -14,7 +10,7 @@ from typing import Generic, NamedTuple, TypeVar
 import msgspec
 
 from droveway.contracts.access import Key, Tenant
-from droveway.contracts.audit import AuditRecorded, Author, Outcome
+from droveway.contracts.audit import AuditRecorded, Author
 from droveway.contracts.envelope import MALFORMED
 from droveway.contracts.jetstream import ACCESS
 from droveway.otel.logs import log_event
@@ -26,17 +22,14 @@ from droveway.runtime.access_errors import (
     RevisionChanged,
     StoreUnavailable,
 )
-from droveway.runtime.access_events import event_of, revokes, tell_full
-from droveway.runtime.audit_trail import NotRecorded, TrailFull, new_event_id, now, record
-from droveway.runtime.bus import Bus, store
+from droveway.runtime.access_events import event_of, revokes
+from droveway.runtime.audited_write import TIMEOUT_S, audited_write
+from droveway.runtime.bus import Bus
 from droveway.runtime.bus.direct_get import Stored, reading
-from droveway.runtime.errors import BusError, NoAnswer, WrongLastSequence
+from droveway.runtime.errors import BusError
 
 log = logging.getLogger(__name__)
 
-TIMEOUT_S = 2.0
-"""One question to the broker. An unanswered write isn't repeated: its second refusal would tell
-nothing of the first."""
 MAX_ENTRY_BYTES = 16 * 1024
 """As JSON; the audit trail has each change with two of them."""
 MAX_READ_BYTES = 64 * 1024
@@ -182,43 +175,8 @@ class AccessStore(Generic[E]):
     async def _write(
         self, event: AuditRecorded, revision: int, value: bytes, *, revoking: bool = False
     ) -> int:
-        try:
-            await record(self._bus, event)
-        except TrailFull:
-            if not revoking:
-                raise
-            tell_full(event)
-        headers = None if value else {"KV-Operation": "DEL"}
         subject = f"$KV.{ACCESS}.{event.target}"
-        try:
-            return await store(
-                self._bus, subject, value, TIMEOUT_S, expected=revision, headers=headers
-            )
-        except WrongLastSequence as error:
-            await self._tell(event, "failed", str(error))
-            raise RevisionChanged(f"{event.target} has changed since it was read") from None
-        except NoAnswer as error:
-            await self._tell(event, "unknown", str(error))
-            raise StoreUnavailable(
-                f"the broker doesn't say whether {event.target} was changed; look at it again"
-            ) from None
-        except BusError as error:
-            await self._tell(event, "failed", str(error))
-            raise StoreUnavailable(f"{event.target} wasn't changed: {error}") from None
-
-    async def _tell(self, event: AuditRecorded, outcome: Outcome, reason: str) -> None:
-        """What became of a change whose event stands; if that can't be stored, the log has it."""
-        told = msgspec.structs.replace(
-            event, id=new_event_id(), at=now(), outcome=outcome, of=event.id, reason=reason[:500],
-            before=None, after=None,
-        )  # fmt: skip
-        try:
-            await record(self._bus, told)
-        except NotRecorded as error:
-            log_event(
-                log, "audit_outcome_unrecorded", level=logging.ERROR,
-                event_id=event.id, outcome=outcome, reason=str(error),
-            )  # fmt: skip
+        return await audited_write(self._bus, subject, event, revision, value, revoking=revoking)
 
 
 def keys_store(bus: Bus) -> AccessStore[Key]:

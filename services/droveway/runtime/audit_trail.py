@@ -4,6 +4,7 @@ import os
 import pwd
 from collections import deque
 from datetime import UTC, datetime
+from typing import get_args
 
 import msgspec
 
@@ -25,6 +26,7 @@ from droveway.runtime.errors import BusError, DrovewayError, JetStreamRefused
 TIMEOUT_S = 2.0
 """One question to the broker."""
 _PAGE_BYTES = 4 * 1024 * 1024
+_VIAS: tuple[Via, ...] = get_args(Via)
 _FULL = frozenset({10002, 10023, 10047, 10077})
 """The account, the server or the stream has no room; the last is "maximum bytes exceeded"."""
 
@@ -73,7 +75,7 @@ async def read_trail(bus: Bus, limit: int, before: int = 0) -> list[tuple[int, A
     """The newest events with their numbers, newest first; `before` a number where it isn't 0.
 
     Of large events there may be fewer than `limit`, but none that is newer is left out. By which of
-    the two ways an event came is what the broker has proven, whatever it says itself.
+    the ways an event came is what the broker has proven, whatever it says itself.
 
     Raises:
         TrailUnavailable: The stream doesn't answer.
@@ -114,7 +116,7 @@ async def _read(reader: DirectGet, first: int, end: int) -> deque[Stored]:
 
 
 def _proven(stored: Stored, event: AuditRecorded) -> AuditRecorded:
-    via: Via = "gateway" if stored.subject == audit_subject("gateway") else "operator"
+    via = next((one for one in _VIAS if stored.subject == audit_subject(one)), "operator")
     if event.by.via == via:
         return event
     return msgspec.structs.replace(event, by=msgspec.structs.replace(event.by, via=via))

@@ -11,11 +11,12 @@ import msgspec
 import yaml
 from watchfiles import Change, awatch
 
-from droveway.contracts.config import Config, Provider, Route
+from droveway.contracts.config import Config, Provider
 from droveway.otel.logs import log_event
 from droveway.runtime.access_checks import key_findings, limit_findings, tenant_findings
 from droveway.runtime.config_models import kind_findings, model_findings
 from droveway.runtime.config_prices import price_findings
+from droveway.runtime.config_routes import route_findings
 from droveway.runtime.errors import SettingsError
 
 log = logging.getLogger(__name__)
@@ -99,11 +100,9 @@ def _findings(config: Config) -> Iterator[str]:
     yield from _doubles("tenants", [tenant.id for tenant in config.tenants])
     yield from _doubles("admins", [admin.id for admin in config.admins])
     yield from _doubles("admins", [admin.sha256 for admin in config.admins], "sha256")
-    providers = {provider.id: provider for provider in config.providers}
     for index, provider in enumerate(config.providers):
         yield from _provider_findings(f"providers[{index}]", provider)
-    for index, route in enumerate(config.routes):
-        yield from _route_findings(f"routes[{index}]", route, providers)
+    yield from route_findings(config)
     admins = {admin.sha256 for admin in config.admins}
     tenants = {tenant.id for tenant in config.tenants}
     for index, key in enumerate(config.keys):
@@ -161,21 +160,6 @@ def _provider_findings(place: str, provider: Provider) -> Iterator[str]:
             )
 
 
-def _route_findings(place: str, route: Route, providers: dict[str, Provider]) -> Iterator[str]:
-    if "*" in route.model[:-1]:
-        yield f"{place}.model: {route.model!r}: * may only stand at the end"
-    for tier_index, tier in enumerate(route.tiers):
-        for index, target in enumerate(tier.targets):
-            at = f"{place}.tiers[{tier_index}].targets[{index}]"
-            provider = providers.get(target.provider)
-            if provider is None:
-                known = ", ".join(sorted(providers))
-                yield f"{at}.provider: {target.provider!r} isn't configured; known: {known}"
-            elif target.credential not in {one.id for one in provider.credentials}:
-                known = ", ".join(one.id for one in provider.credentials)
-                yield f"{at}.credential: {target.credential!r} isn't there; known: {known}"
-
-
 class ConfigStatistics(NamedTuple):
     """A snapshot for gauges."""
 
@@ -193,6 +177,8 @@ class LiveConfig:
         self.current = load(path)
         self.last_error = ""
         self._listeners: list[Callable[[Config], None]] = []
+        self.on_reload: Callable[[int], None] = lambda _findings: None
+        """Called after each reading that changes something or is refused; 0 findings: adopted."""
         self._reloaded = 0
         self._rejected = 0
 
@@ -215,11 +201,13 @@ class LiveConfig:
             self._rejected += 1
             self.last_error = str(error)
             log_event(log, "config_reload_failed", level=logging.ERROR, reason=self.last_error)
+            self.on_reload(len(self.last_error.splitlines()))
             return False
         if config != self.current:
             self.current = config
             self._reloaded += 1
             log_event(log, "config_reloaded", path=self.path)
+            self.on_reload(0)
         self.last_error = ""
         return True
 

@@ -63,6 +63,8 @@ class Discovery:
                 "pid": str(os.getpid()),
             },
         }
+        self.facts: dict[str, Callable[[], bool | int | str]] = {}
+        """What a process tells of itself besides, each time that it is asked how it fares."""
         self._started = datetime.now(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
     async def listen(self) -> None:
@@ -128,13 +130,19 @@ class Discovery:
 
     def _stats(self) -> bytes:
         endpoints = tuple(_numbers(one) for one in self._listed())
+        facts = {name: _text(fact()) for name, fact in self.facts.items()}
+        identity = {**self._identity, "metadata": self._identity["metadata"] | facts}
         return discovery.encode_json(
-            discovery.Stats(**self._identity, started=self._started, endpoints=endpoints)
+            discovery.Stats(**identity, started=self._started, endpoints=endpoints)
         )
 
     def _listed(self) -> list[Subscription]:
         root = f"{discovery.ROOT}."
         return [one for one in self._bus.subscriptions() if not one.subject.startswith(root)]
+
+
+def _text(fact: bool | int | str) -> str:
+    return str(fact).lower() if isinstance(fact, bool) else str(fact)
 
 
 def _numbers(endpoint: Subscription) -> discovery.EndpointStats:

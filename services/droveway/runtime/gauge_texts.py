@@ -79,7 +79,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "unacknowledged": "Usage rows sent and not stored yet.",
         "limit": "The bound of usage rows not sent or not stored yet.",
         "stored": "Usage rows stored.",
-        "failed": "Publishes of rows that were refused or not confirmed in time; each is repeated.",
+        "failed": "Rows that were refused or not confirmed in time, each time; they are repeated.",
     },
     "door": {
         "open_requests": "Requests to models in flight.",
@@ -136,7 +136,7 @@ TEXTS: dict[str, dict[str, str]] = {
     "cooldowns": {
         "callers": "Callers whose news of credentials are known.",
         "cooling": "Credentials that come last for now, since a provider limited or refused them.",
-        "refused": "Requests refused with 429 since every target is rate limited.",
+        "refused": "Times that a request was not sent on, since all its targets cooled.",
         "malformed": "News of credentials that could not be read.",
     },
     "admission": {
@@ -221,6 +221,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "failed": "Attempts that failed, before or after that.",
         "refused": "Attempts answered `Busy`.",
         "stale": "Calls dropped since they had come while the process stood still.",
+        "malformed": "Events of providers' streams that could not be read and were skipped.",
         "misaddressed": "Calls that named no inbox of a router and a door to answer to.",
     },
     "upstream": {
@@ -246,9 +247,9 @@ TEXTS: dict[str, dict[str, str]] = {
     "usage": {
         "rows": "Usage rows that this process has newly counted.",
         "repeated": "Rows that the stream had once more and that counted once.",
-        "invalid": "Messages of USAGE that are no rows; they are given up.",
+        "invalid": "Rows of USAGE that can't be read; they are given up.",
         "connected": "1 while the stream of rows answers.",
-        "lag_rows": "Messages of USAGE that aren't counted yet.",
+        "lag_rows": "Messages of USAGE, of a row or more, that aren't counted yet.",
     },
     "spans": {
         "recorded": "Spans taken in.",
@@ -281,6 +282,17 @@ TEXTS: dict[str, dict[str, str]] = {
         "spared": "Requests that went elsewhere, since a target was left alone.",
         "probes": "Attempts that tried whether a target which was left alone works again.",
     },
+    "queue": {
+        "waiting": "Requests that wait for room at a provider or in their client's limits.",
+        "limit": "The bound of requests that wait.",
+        "tokens": "Tokens of the requests that wait, input and output.",
+        "tokens_limit": "The bound of tokens of requests that wait.",
+        "called": "Times that a request which waited looked whether there was room.",
+        "passed": "Requests that found room after they had waited.",
+        "refused_full": "Requests refused since the queue was full.",
+        "refused_late": "Requests refused at once, since their turn would not have come in time.",
+        "expired": "Requests whose time was over while they waited.",
+    },
     "retry_budget": {
         "credits": "Attempts beyond requests' first ones that could be made now.",
         "tried": "Attempts beyond requests' first ones that were made.",
@@ -306,6 +318,11 @@ TEXTS: dict[str, dict[str, str]] = {
         "dropped_sums": (
             "Hours whose sums were let go, older than `DROVEWAY_METRICS_HOURS_KEPT_DAYS`."
         ),
+    },
+    "canary": {
+        "watched": "Routes whose canary is guarded now.",
+        "rolled_back": "Canaries that were rolled back, since they did worse than what is stable.",
+        "failed": "Rollbacks of canaries that could not be stored; each is tried again.",
     },
     "report": {
         "answered": "Questions about the ledger that were answered.",

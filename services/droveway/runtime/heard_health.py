@@ -1,7 +1,8 @@
-"""Which credentials callers were told to spare, as heard from all of them."""
+"""What callers tell in their digests: which credentials to spare, and how targets fare."""
 
 import logging
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from droveway.contracts.envelope import MALFORMED
@@ -10,6 +11,7 @@ from droveway.contracts.health import (
     MAX_CREDENTIALS,
     REFUSED,
     PoolHealth,
+    TargetHealth,
     health_decoder,
 )
 from droveway.runtime.rare_log import RareLog
@@ -57,6 +59,8 @@ class HeardHealth:
         self._heard_s: dict[str, float] = {}
         self._merged: dict[Key, Cooldown] = {}
         self._malformed = 0
+        self.on_targets: Callable[[tuple[TargetHealth, ...]], None] = lambda _targets: None
+        """Called with what each digest says of targets."""
         self._bad_digest = RareLog(log, "bad_digest")
 
     def on_digest(self, payload: bytes, _reply: str = "") -> None:
@@ -69,6 +73,7 @@ class HeardHealth:
             return
         if digest.caller != self._but:
             self._replace(digest, time.monotonic())
+            self.on_targets(digest.targets)
 
     def learn(self, caller: str, key: Key, why: str, wait_ms: int) -> None:
         """A caller has said of one credential what its next digest will say, too."""
@@ -78,6 +83,17 @@ class HeardHealth:
             known[key] = Cooldown(now_s + min(MAX_COOLDOWN_MS, wait_ms) / 1000, why)
         self._merge(caller, now_s)
 
+    def reset(self, provider: str) -> None:
+        """Forgets the cooldowns of a provider, of all where it is empty, until callers say more."""
+        for cooldowns in (*self._callers.values(), self._merged):
+            for key in [*cooldowns]:
+                if provider in ("", key[0]):
+                    del cooldowns[key]
+
+    def cooling(self, now_s: float) -> dict[Key, Cooldown]:
+        """All that hold now."""
+        return {key: one for key, one in self._merged.items() if now_s < one.until_s}
+
     def cooldown(self, key: Key, now_s: float) -> Cooldown | None:
         """What holds now; None: nobody was told to spare it."""
         found = self._merged.get(key)
@@ -86,8 +102,7 @@ class HeardHealth:
     def statistics(self) -> HeardStatistics:
         """A snapshot for gauges."""
         now_s = time.monotonic()
-        cooling = sum(now_s < one.until_s for one in self._merged.values())
-        return HeardStatistics(len(self._callers), cooling, self._malformed)
+        return HeardStatistics(len(self._callers), len(self.cooling(now_s)), self._malformed)
 
     def _replace(self, digest: PoolHealth, now_s: float) -> None:
         self._callers[digest.caller] = {

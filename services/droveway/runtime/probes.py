@@ -1,11 +1,14 @@
 """The admin port: `/metrics`, `/livez`, `/readyz`."""
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 
 from droveway.runtime.errors import SettingsError
 
@@ -14,10 +17,9 @@ Check = Callable[[], str]
 
 
 def _application(registry: CollectorRegistry, checks: dict[str, Check]) -> web.Application:
-    async def metrics(_request: web.Request) -> web.Response:
-        return web.Response(
-            body=generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST}
-        )
+    async def metrics(request: web.Request) -> web.Response:
+        body, content_type = await page(registry, request.headers.get("accept", ""))
+        return web.Response(body=body, headers={"content-type": content_type})
 
     async def livez(_request: web.Request) -> web.Response:
         return web.json_response({"status": "live"})
@@ -34,6 +36,35 @@ def _application(registry: CollectorRegistry, checks: dict[str, Check]) -> web.A
         [web.get("/metrics", metrics), web.get("/livez", livez), web.get("/readyz", readyz)]
     )
     return app
+
+
+async def page(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
+    """What a scraper gets, and its content type: OpenMetrics if it takes that, else plain text.
+
+    Values are read on the loop, metric by metric, since they are the loop's; they become text on a
+    thread: 200 models are 16,000 lines, a sixth of a second.
+    """
+    encode, content_type = _encoder(accept)
+    families = []
+    for family in registry.collect():
+        families.append(family)
+        await asyncio.sleep(0)
+    return await asyncio.to_thread(encode, _Collected(families)), content_type
+
+
+def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
+    try:
+        return choose_encoder(accept)
+    except (TypeError, ValueError):  # a version that is no number
+        return choose_encoder("")
+
+
+class _Collected(Collector):
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
 
 
 @asynccontextmanager

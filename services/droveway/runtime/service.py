@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 
 import anyio
-from prometheus_client import CollectorRegistry, disable_created_metrics
+from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
 
 from droveway.contracts.envelope import new_instance
 from droveway.otel.logs import configure, log_event
@@ -25,7 +25,8 @@ from droveway.runtime.bus import Bus
 from droveway.runtime.consumer import Consumer
 from droveway.runtime.discovery import Discovery
 from droveway.runtime.errors import DrovewayError, SettingsError
-from droveway.runtime.gauges import Gauges
+from droveway.runtime.events import Events
+from droveway.runtime.gauges import Gauges, SettingGauges
 from droveway.runtime.nats_context import service_broker
 from droveway.runtime.tuning import settle_in
 
@@ -52,6 +53,7 @@ class Process:
         telemetry: Telemetry,
         tasks: asyncio.TaskGroup,
         discovery: Discovery,
+        events: Events,
     ) -> None:
         self.name = name
         self.instance = instance
@@ -59,10 +61,12 @@ class Process:
         self.telemetry = telemetry
         self.tasks = tasks
         self.discovery = discovery
+        self.events = events
         self.gauges = Gauges(name)
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.registry.register(self.gauges)
+        ProcessCollector(registry=self.registry)
         self.checks: dict[str, probes.Check] = {
             "nats": self._nats_check,
             _START: lambda: "not listening yet",
@@ -70,7 +74,10 @@ class Process:
         self._background: set[asyncio.Task[None]] = set()
         self.gauges.add("bus", bus.statistics)
         self.gauges.add("spans", telemetry.statistics)
+        self.gauges.add("otlp", telemetry.otlp_statistics)
         self.gauges.add("discovery", discovery.statistics)
+        self.gauges.add("events", events.statistics)
+        discovery.facts["unready"] = self._unready
 
     def consumer(self, noun: str, limit: int) -> Consumer:
         """A bounded consumer whose tasks live in this process's task group."""
@@ -93,6 +100,10 @@ class Process:
         """Cancels what runs in the background."""
         for task in list(self._background):
             task.cancel()
+
+    def _unready(self) -> str:
+        """The first reason why it isn't ready; empty when it is."""
+        return next(filter(None, (check() for check in self.checks.values())), "")
 
     def _nats_check(self) -> str:
         return "" if self.bus.ready else "no connection to NATS"
@@ -117,7 +128,9 @@ async def running(name: str, own: settings.ServiceSettings) -> AsyncIterator[Pro
         )
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         discovery = Discovery(bus, own.discovery_answers_per_s)
-        process = Process(name, instance, bus, telemetry, tasks, discovery)
+        events = Events(bus, own.events_per_s)
+        process = Process(name, instance, bus, telemetry, tasks, discovery, events)
+        process.registry.register(SettingGauges(name, own))
         await process.discovery.listen()
         port = await stack.enter_async_context(
             probes.serving(own.admin_host, own.admin_port, process.registry, process.checks)

@@ -39,6 +39,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The configuration file. Also read from `DROVEWAY_CONFIG`."""
     discovery_answers_per_s: Count = 100
     """Answers to operators who ask which services run; beyond it questions are dropped."""
+    events_per_s: Count = 100
+    """Events of one kind that are told on the bus; further ones are counted only."""
     admin_host: str = "127.0.0.1"
     """Where `/metrics`, `/livez` and `/readyz` listen; `0.0.0.0` in a container."""
     admin_port: Port = 0

@@ -1,19 +1,21 @@
 """Usage rows on their way to JetStream: off the client's path, bounded, sent until acknowledged.
 
-A row may be stored twice when an acknowledgement is lost; its id is the ledger's primary key.
+Rows of one tenant that wait at the same time share a message, which is sent again as it is. A row
+may be stored twice when an acknowledgement is lost; its id is the ledger's primary key.
 """
 
 import asyncio
+import heapq
+import itertools
 import logging
 import time
-from collections import deque
 from typing import NamedTuple
 
 from droveway.contracts import usage
-from droveway.contracts.envelope import encode
 from droveway.otel.logs import log_event
 from droveway.runtime.bus import Bus, Inbox, read_jetstream
 from droveway.runtime.errors import BusError
+from droveway.runtime.row_queue import Message, RowQueue
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +24,7 @@ GATHER_S = 0.01
 SPOOL_DRAIN_S = 5.0
 """How long a service that ends waits for its rows to be stored."""
 RESEND_AFTER_S = 2.0
-"""A row that wasn't acknowledged for this long is sent again."""
+"""A message that wasn't acknowledged for this long is sent again."""
 
 
 class SpoolStatistics(NamedTuple):
@@ -33,12 +35,11 @@ class SpoolStatistics(NamedTuple):
     limit: int
     stored: int
     failed: int
-    """Publishes that were refused or not acknowledged in time; each is repeated."""
+    """Rows that were refused or not acknowledged in time, as often as that; they are repeated."""
 
 
 class _Sent(NamedTuple):
-    subject: str
-    payload: bytes
+    message: Message
     inbox: Inbox
     sent_s: float
 
@@ -50,27 +51,32 @@ class Spool:
         self._bus = bus
         self._limit_rows = limit_rows
         self._window_rows = window_rows
-        self._waiting: deque[tuple[str, bytes]] = deque()
+        self._queue = RowQueue()
+        self._ready: list[tuple[int, Message]] = []
+        """A heap of messages that aren't sent, or have to be once more; the oldest goes first."""
         self._sent: dict[int, _Sent] = {}
-        self._next = 0
+        self._numbers = itertools.count()
+        self._unstored = self._unacknowledged = 0
+        """Rows: all that are here; those of `_sent`."""
         self._stored = 0
         self._failed = 0
         self._empty = asyncio.Event()
         self._empty.set()
         self._blocked_until_s = 0.0
-        self._gathering = False
+        self._gathering = self._held = False
 
     @property
     def full(self) -> bool:
         """Whether accepting more work would mean losing rows: doors refuse then."""
-        return len(self._waiting) + len(self._sent) >= self._limit_rows
+        return self._unstored >= self._limit_rows
 
     def put(self, row: usage.Row) -> None:
         """Takes a row of work that was accepted; never refuses, since the work is done.
 
         Rows leave together, `GATHER_S` after the first: one write and one read for all of them.
         """
-        self._waiting.append((usage.usage_subject(row.tenant), encode(row)))
+        self._queue.put(row)
+        self._unstored += 1
         self._empty.clear()
         if not self._gathering:
             self._gathering = True
@@ -97,71 +103,84 @@ class Spool:
             async with asyncio.timeout(limit_s):
                 await self._empty.wait()
         except TimeoutError:
-            log_event(
-                log, "rows_unstored", level=logging.ERROR, rows=len(self._waiting) + len(self._sent)
-            )
+            log_event(log, "rows_unstored", level=logging.ERROR, rows=self._unstored)
 
     def statistics(self) -> SpoolStatistics:
         """A snapshot for gauges."""
         return SpoolStatistics(
-            waiting=len(self._waiting),
-            unacknowledged=len(self._sent),
+            waiting=self._unstored - self._unacknowledged,
+            unacknowledged=self._unacknowledged,
             limit=self._limit_rows,
             stored=self._stored,
             failed=self._failed,
         )
 
     def _pump(self) -> None:
-        while (
-            self._waiting
-            and len(self._sent) < self._window_rows
-            and time.monotonic() >= self._blocked_until_s
-        ):
-            subject, payload = self._waiting.popleft()
-            if not self._publish(subject, payload):
-                self._waiting.appendleft((subject, payload))
+        """Sends what the window has room for."""
+        while time.monotonic() >= self._blocked_until_s:
+            if not self._ready:
+                room = self._window_rows - self._unacknowledged
+                # In the order of their numbers they are a heap.
+                self._ready = [(next(self._numbers), one) for one in self._queue.take(room)]
+            if not self._ready:
+                break
+            number, message = self._ready[0]
+            if not self._publish(number, message):
                 self._block()
+                break
+            heapq.heappop(self._ready)
+        self._held = bool(self._ready or self._queue)
 
-    def _publish(self, subject: str, payload: bytes) -> bool:
-        number = self._next
-        self._next += 1
-
+    def _publish(self, number: int, message: Message) -> bool:
         def acknowledged(data: bytes) -> None:
             try:
                 read_jetstream(data)
             except BusError as error:
                 self._repeat(number, str(error))
                 return
-            if (sent := self._sent.pop(number, None)) is not None:
-                sent.inbox.close()
-                self._stored += 1
-                if not self._sent and not self._waiting:
-                    self._empty.set()
-                elif self._waiting:
-                    self._pump()
+            self._acknowledged(number)
 
         def nobody() -> None:
             self._repeat(number, "the stream USAGE isn't there")
 
         inbox = self._bus.open_inbox(acknowledged, nobody)
         try:
-            self._bus.publish(subject, payload, inbox.subject)
+            self._bus.publish(message.subject, message.payload, inbox.subject)
         except BusError:
             inbox.close()
             return False
-        self._sent[number] = _Sent(subject, payload, inbox, time.monotonic())
+        self._sent[number] = _Sent(message, inbox, time.monotonic())
+        self._unacknowledged += message.rows
         return True
 
-    def _repeat(self, number: int, reason: str) -> None:
-        sent = self._sent.pop(number, None)
-        if sent is None:
+    def _acknowledged(self, number: int) -> None:
+        if (message := self._taken_back(number)) is None:
             return
-        sent.inbox.close()
-        self._waiting.appendleft((sent.subject, sent.payload))
+        self._stored += message.rows
+        self._unstored -= message.rows
+        if not self._unstored:
+            self._empty.set()
+        elif self._held:  # others wait for company, or for their time
+            self._pump()
+
+    def _repeat(self, number: int, reason: str) -> None:
+        if (message := self._taken_back(number)) is None:
+            return
+        heapq.heappush(self._ready, (number, message))
+        self._held = True
         if not self._failed or time.monotonic() >= self._blocked_until_s:
             log_event(log, "row_unstored", level=logging.WARNING, reason=reason)
-        self._failed += 1
+        self._failed += message.rows
         self._block()
+
+    def _taken_back(self, number: int) -> Message | None:
+        """What was sent by that number; None: it is no longer out."""
+        sent = self._sent.pop(number, None)
+        if sent is None:
+            return None
+        sent.inbox.close()
+        self._unacknowledged -= sent.message.rows
+        return sent.message
 
     def _block(self) -> None:
         self._blocked_until_s = time.monotonic() + RESEND_AFTER_S / 4

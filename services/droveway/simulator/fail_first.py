@@ -1,8 +1,10 @@
-"""Counts for faults that strike the first requests only."""
+"""Counts for faults that strike some requests only: the first, those after, or a share of them."""
 
 from collections import OrderedDict
 
 from droveway.simulator.faults import Faults
+
+_CHOOSING = frozenset({"times", "skip", "percent"})
 
 
 class FailFirst:
@@ -14,15 +16,18 @@ class FailFirst:
 
     def strikes(self, faults: Faults, model: str, scope: str) -> bool:
         """Say whether the faults strike this request, which counts."""
-        times = faults.numbers.get("times")
-        if times is None:
+        if not faults.numbers.keys() & _CHOOSING:
             return True
         key = (faults.spec, model, scope)
         count = self._counts.pop(key, 0) + 1
         self._counts[key] = count
         if len(self._counts) > self._limit:
             self._counts.popitem(last=False)
-        return count <= times
+        number = count - faults.numbers.get("skip", 0)
+        percent = faults.numbers.get("percent", 100)
+        if number <= 0 or number > faults.numbers.get("times", number):
+            return False
+        return number * percent // 100 > (number - 1) * percent // 100
 
     def clear(self) -> None:
         """Forget every count."""

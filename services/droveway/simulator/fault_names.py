@@ -81,6 +81,8 @@ NUMBERS = {
     "reasoning": 100_000,
     "dimensions": 4096,
     "times": 1_000_000,
+    "skip": 1_000_000,
+    "percent": 100,
     "remaining": 1_000_000,
     "reset": 3_600_000,
 }

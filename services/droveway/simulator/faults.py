@@ -39,6 +39,8 @@ Values are percent-decoded, so that a date fits: `429=Wed%2C 21 Oct 2026 07:28:0
         azure  deepseek  gemini  llamacpp      several shapes, see fault_names.BUNDLES
         times=n         the other faults strike the first n requests of this spec, model and
                         header `x-simulator-scope`; later ones are answered well
+        skip=n          the first n are answered well before
+        percent=n       so many in a hundred are struck, evenly spread
 A fault that means nothing to a dialect does nothing there.
 """
 

@@ -38,6 +38,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     stops: tuple[str, ...] = ()
     limit_tokens: int | None = None
     reasoning_tokens: int = 0
+    said: str = ""
+    """The beginning of the answer: an answer that begins so is gone on with."""
 
 
 class Speech(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +80,9 @@ class Speaker(msgspec.Struct, frozen=True, kw_only=True):
             calls, cut = _calls(question, f"{key}/{question.text}", left - len(pieces))
             end: End = "length" if cut else "tool_calls"
             return Speech(reasoning=reasoning, pieces=pieces, calls=calls, end=end)
-        pieces, cut = self._pieces(question, key, numbered, left)
+        pieces, cut = self._pieces(question, key, numbered, left + len(question.said))
+        pieces = text.after(pieces, question.said)
+        pieces, cut = pieces[:left], cut or len(pieces) > left
         pieces, stop = _stopped(pieces, question.stops)
         end = "stop_sequence" if stop else "length" if cut else "stop"
         return Speech(reasoning=reasoning, pieces=pieces, calls=[], end=end, stop=stop)

@@ -24,6 +24,19 @@ def numbered(count: int) -> list[str]:
     return [f"t{index} " for index in range(count)]
 
 
+def after(pieces: list[str], said: str) -> list[str]:
+    """What is left to say of a text that begins with `said`; all of one that doesn't."""
+    if not said or not "".join(pieces).startswith(said):
+        return pieces
+    left: list[str] = []
+    at = len(said)
+    for piece in pieces:
+        if piece[at:]:
+            left.append(piece[at:])
+        at = max(0, at - len(piece))
+    return left
+
+
 def natural_tokens(question: str, default: int) -> int:
     """Say how long the answer wants to be: as far as `count to <n>` asks, else the default."""
     match = _COUNT_TO.search(question)

@@ -7,9 +7,10 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from droveway.metrics.ledger.costs import decode_price
-from droveway.metrics.ledger.rows import AttemptValues
+from droveway.metrics.ledger.rows import ATTEMPT_COLUMNS, AttemptValues
 from droveway.metrics.ledger.tables import attempts, prices, requests
 
+_WITNESS = ATTEMPT_COLUMNS.index("witness")
 _AT_ONCE = 500
 """Ids per question."""
 
@@ -36,10 +37,9 @@ async def present_attempts(connection: AsyncConnection, ids: Sequence[bytes]) ->
             .select_from(joined)
             .where(attempts.c.attempt_id.in_(some))
         )
-        for price, *values in await connection.execute(statement):
-            row: AttemptValues = (*values,)
+        for price, *row in await connection.execute(statement):
             source = decode_price(price).source if price else ""
-            found.append(Present(row[0], row[14], row, source))
+            found.append(Present(row[0], row[_WITNESS], (*row,), source))
     return found
 
 

@@ -16,12 +16,12 @@ from droveway.contracts.usage import AttemptRecorded, RequestRecorded
 from droveway.metrics.ledger.tables import attempts, requests
 
 _TOKEN_BITS = 40
-MAX_TOKENS = 2**_TOKEN_BITS - 1
+MAX_TOKENS: int = 2**_TOKEN_BITS - 1
 """Of one row; a provider that says more is wrong."""
 MAX_COST_NANO_USD = 2**50
 """Of one row: a million dollars."""
 _US_BITS = 50
-MAX_US = 2**_US_BITS - 1
+MAX_US: int = 2**_US_BITS - 1
 """35 years."""
 MAX_NAME = 256
 """Characters of a model's name."""
@@ -32,6 +32,8 @@ OTHER = "other"
 """Of a row that says another outcome."""
 _MAX_INT = 2**63 - 1
 _MAX_SMALL = 2**15 - 1
+_MAX_STATUS = 1_000
+"""HTTP's have three digits; another one counts as none, so that a label has no room for it."""
 _TEXTS = 4_096
 """Texts whose clean form is remembered."""
 
@@ -71,7 +73,7 @@ def attempt_values(
         row.stream,
         row.outcome if row.outcome in OUTCOMES else OTHER,
         _word(row.code),
-        _small(row.status),
+        row.status if 0 <= row.status < _MAX_STATUS else 0,
         row.witness,
         used.estimated,
         *tokens,
@@ -99,7 +101,7 @@ def request_values(row: RequestRecorded, stored_ms: int) -> RequestValues:
         _word(row.provider),
         row.stream,
         row.outcome if row.outcome in OUTCOMES else OTHER,
-        _small(row.status),
+        row.status if 0 <= row.status < _MAX_STATUS else 0,
         _word(row.code),
         _small(row.attempts),
         row.attempt_id if len(row.attempt_id) == 16 else None,

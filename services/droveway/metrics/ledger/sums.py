@@ -6,6 +6,7 @@ only tokens, money and times are left to be added.
 
 from collections import defaultdict
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from droveway.metrics.ledger.rows import (
@@ -19,8 +20,18 @@ from droveway.metrics.ledger.rows import (
 HOUR_MS = 3_600_000
 _A = {column: index for index, column in enumerate(ATTEMPT_COLUMNS)}
 _R = {column: index for index, column in enumerate(REQUEST_COLUMNS)}
-_ADDED = slice(_A["input_tokens"], _A["first_token_us"])
-_ADDED_TIMED = slice(_A["input_tokens"], _A["first_token_us"] + 1)
+_STORED = _A["stored_ms"]
+_NUMBER, _FIRST_TOKEN = _A["attempt"], _A["first_token_us"]
+_whose_attempt = itemgetter(
+    *(_A[name] for name in ("tenant", "key_id", "provider", "asked_model", "model")),
+    *(_A[name] for name in ("stream", "outcome", "status", "estimated")),
+)
+_whose_request = itemgetter(
+    *(_R[name] for name in ("tenant", "key_id", "provider", "model", "stream", "outcome"))
+)
+_request_times = itemgetter(_R["ended_us"], _R["first_byte_us"])
+_ADDED = slice(_A["input_tokens"], _FIRST_TOKEN)
+_ADDED_TIMED = slice(_A["input_tokens"], _FIRST_TOKEN + 1)
 _ENDED = 7
 """Among what is added: six kinds of tokens and the cost come before it."""
 MAX_SUM = 2**53 - 1
@@ -92,21 +103,18 @@ class Sums:
 
     def add_attempt(self, values: AttemptValues, *, unpriced: bool) -> None:
         """Counts one attempt."""
-        timed = values[24] is not None
-        group = (
-            values[1] // HOUR_MS, values[4], values[5], values[6], values[9], values[8],
-            values[10], values[11], values[13], values[15], values[3] > 1, unpriced, timed,
-        )  # fmt: skip
-        self._attempts[group].append(values[_ADDED_TIMED if timed else _ADDED])
+        row: tuple[Any, ...] = values
+        timed = row[_FIRST_TOKEN] is not None
+        hour = row[_STORED] // HOUR_MS
+        group = (hour, *_whose_attempt(row), row[_NUMBER] > 1, unpriced, timed)
+        self._attempts[group].append(row[_ADDED_TIMED if timed else _ADDED])
 
     def add_request(self, values: RequestValues) -> None:
         """Counts one request."""
-        first_us = values[22]
-        group = (
-            values[1] // HOUR_MS, values[2], values[3], values[7], values[6], values[8], values[9],
-            first_us is not None,
-        )  # fmt: skip
-        self._requests[group].append((values[21], first_us or 0))
+        row: tuple[Any, ...] = values
+        ended_us, first_us = _request_times(row)
+        group = (row[_STORED] // HOUR_MS, *_whose_request(row), first_us is not None)
+        self._requests[group].append((ended_us, first_us or 0))
 
     def attempts(self) -> list[AttemptSum]:
         """Those of attempts."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Table, case, func, select
+from sqlalchemy import ColumnElement, Table, case, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from droveway.contracts.comparison import (
@@ -42,21 +42,14 @@ async def make_comparison(
     models = await _models(connection, asked, names)
     tried = _where(attempts, attempts.c.asked_model, asked, models)
     told = _where(requests, requests.c.model, asked, models)
-    since_ms, number = (
-        await connection.execute(select(func.min(attempts.c.stored_ms), func.count()).where(*tried))
-    ).one()
+    oldest = select(func.min(attempts.c.stored_ms), func.count()).where(*tried)
+    since_ms, number = (await connection.execute(oldest)).one()
     lines = await _attempts(connection, tried)
     for channel, fields in (await _requests(connection, told)).items():
         lines[channel] |= fields
     if number <= MAX_ROWS:
-        done = (*tried, attempts.c.outcome == _COMPLETED)
-        streamed = (*done, attempts.c.stream.is_(True), attempts.c.first_token_us.is_not(None))
-        for field, column, where in (
-            ("total", attempts.c.ended_us, done),
-            ("first_token", attempts.c.first_token_us, streamed),
-        ):
-            for channel, spread in (await _spreads(connection, column, where)).items():
-                lines[channel][field] = spread
+        for channel, times in (await _times(connection, tried)).items():
+            lines[channel] |= times
     begun_ms = asked.since_ms if since_ms is None else since_ms
     found = [ChannelLine(channel=one, **lines[one]) for one in CHANNELS if one in lines]
     return ComparisonMade(
@@ -101,7 +94,7 @@ async def _models(
 def _between(table: Table, asked: ComparisonAsked) -> list[ColumnElement[bool]]:
     return [
         table.c.channel.in_(CHANNELS),
-        table.c.channel != "",  # so that the index of channels serves
+        table.c.channel != literal_column("''"),  # so that the index of channels serves
         table.c.stored_ms >= asked.since_ms,
         table.c.stored_ms < asked.until_ms,
     ]
@@ -156,6 +149,21 @@ async def _requests(
         if outcome in ("completed", "failed", "interrupted", "cancelled"):
             lines[channel][outcome] += number
     return lines
+
+
+async def _times(
+    connection: AsyncConnection, where: Sequence[ColumnElement[bool]]
+) -> dict[str, dict[str, Spread]]:
+    done = (*where, attempts.c.outcome == _COMPLETED)
+    streamed = (*done, attempts.c.stream.is_(True), attempts.c.first_token_us.is_not(None))
+    found: dict[str, dict[str, Spread]] = defaultdict(dict)
+    for field, column, of in (
+        ("total", attempts.c.ended_us, done),
+        ("first_token", attempts.c.first_token_us, streamed),
+    ):
+        for channel, spread in (await _spreads(connection, column, of)).items():
+            found[channel][field] = spread
+    return found
 
 
 async def _spreads(

@@ -1,13 +1,11 @@
 """Compares the ledger with the stream, row by row, and its sums with its rows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Table, func, select
 
-from droveway.contracts import usage
-from droveway.contracts.envelope import MALFORMED
-from droveway.contracts.usage import AttemptRecorded, RequestRecorded
+from droveway.contracts.usage import MAX_ROWS, AttemptRecorded, RequestRecorded, Row, rows_of
 from droveway.metrics.ledger.costs import decode_price
 from droveway.metrics.ledger.database import Database
 from droveway.metrics.ledger.rows import attempt_values, request_values
@@ -18,7 +16,7 @@ from droveway.metrics.upkeep.status import standing_of
 from droveway.metrics.usage_stream import PATTERN, stored_ms
 from droveway.runtime.bus.direct_get import DirectGet, Stored
 
-PAGE_ROWS = 500
+PAGE_MESSAGES = 10_000 // MAX_ROWS
 PAGE_BYTES = 4 * 1024 * 1024
 MAX_FINDINGS = 100
 """Told one by one; all are counted."""
@@ -80,7 +78,7 @@ class Checking:
     async def _compare_rows(self, until: int) -> None:
         sequence, complete = 1, False
         while sequence <= until and not complete:
-            page = await self._reader.page(PATTERN, sequence, PAGE_ROWS, PAGE_BYTES)
+            page = await self._reader.page(PATTERN, sequence, PAGE_MESSAGES, PAGE_BYTES)
             complete = page.complete or not page.messages
             messages = [one for one in page.messages if one.sequence <= until]
             if messages:
@@ -89,15 +87,7 @@ class Checking:
             complete = complete or len(messages) < len(page.messages)
 
     async def _compare(self, messages: Sequence[Stored]) -> None:
-        told: list[tuple[int, int, Any]] = []
-        for message in messages:
-            at_ms = stored_ms(message)
-            if at_ms < self._since_ms:
-                continue
-            try:
-                told.append((message.sequence, at_ms, usage.row_decoder.decode(message.payload)))
-            except MALFORMED:
-                continue
+        told = [*self._told(messages)]
         tried = [row.attempt_id for _, _, row in told if isinstance(row, AttemptRecorded)]
         asked = [row.request_id for _, _, row in told if isinstance(row, RequestRecorded)]
         by_attempt = await self._read(attempts, attempts.c.attempt_id, tried)
@@ -118,6 +108,13 @@ class Checking:
                 self._found("different", where)
             if known is not None and known["stored_ms"] == at_ms:
                 self._owned += 1
+
+    def _told(self, messages: Sequence[Stored]) -> Iterator[tuple[int, int, Row]]:
+        """Sequence, time and row; what is none was given up when it was counted."""
+        for message in messages:
+            if (at_ms := stored_ms(message)) >= self._since_ms:
+                for row in rows_of(message.payload, lambda _: None):
+                    yield message.sequence, at_ms, row
 
     async def _read(self, table: Table, column: Any, ids: list[Any]) -> dict[Any, Any]:
         if not ids:

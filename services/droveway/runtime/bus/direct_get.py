@@ -7,6 +7,7 @@ Source: NATS ADR-31 (direct get in batches), nats-server 2.14.
 
 import asyncio
 import itertools
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -21,6 +22,13 @@ from droveway.runtime.errors import BusError, NoAnswer, NoResponders
 _END_OF_BATCH = 204
 _NOT_FOUND = 404
 _NO_RESPONDERS = 503
+_WHOLE_STAMP = len("2026-01-01T00:00:00.000000000Z")
+_PLAIN = re.compile(
+    rb"NATS/1\.0\r\nNats-Stream: [^\r]+\r\nNats-Subject: ([^\r]+)\r\nNats-Sequence: (\d+)\r\n"
+    rb"Nats-Time-Stamp: ([^\r]+)\r\nNats-Num-Pending: \d+\r\nNats-Last-Sequence: \d+\r\n\r\n"
+)
+"""The server's headers of a batch's message that has none of its own; all of them, so that no
+sender's come before. Taking them apart by name costs as much as all else about a message."""
 
 
 class Stored(NamedTuple):
@@ -98,6 +106,12 @@ class DirectGet:
         done = self._done
         if subject != self._reply or done is None or done.done():
             return  # of a page that was given up
+        if (plain := _PLAIN.fullmatch(headers or b"")) is not None:
+            name, sequence, stamp = plain.groups()
+            self._messages.append(
+                Stored(name.decode(), int(sequence), _nanoseconds(stamp.decode()), "", payload)
+            )
+            return
         status = status_of(headers)
         fields = fields_of(headers or b"")
         if status == 0 and "nats-sequence" in fields:
@@ -156,5 +170,7 @@ def _stored(fields: dict[str, str], payload: bytes) -> Stored:
 
 def _nanoseconds(stamp: str) -> str:
     """Nine digits behind the point: the server leaves zeros at the end out."""
+    if len(stamp) == _WHOLE_STAMP:
+        return stamp[:-1]
     whole, _, fraction = stamp.removesuffix("Z").partition(".")
     return f"{whole}.{fraction:0<9}"

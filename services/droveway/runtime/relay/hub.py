@@ -69,6 +69,8 @@ class RelayHub:
         self._peers = Peers(bus, clock, later, self._relays.end_with)
         self._beats = Beats(bus.instance, self._relays, self._peers, self._send, clock)
         self._bodies = Bodies(bus, self.open_sender, self.close_sender, self._relays.senders.get)
+        self.on_room: Callable[[str, int], None] = lambda _provider, _free: None
+        """What to do when a caller has room for calls of a provider again."""
         self._taken: dict[str, list[bytes]] = defaultdict(list)
         """Terminals to be confirmed, by peer."""
         self._malformed = 0
@@ -194,6 +196,8 @@ class RelayHub:
                     self._on_inquiry(message.about, message.answer_to)
             case relay.Pull():
                 self._bodies.on_pull(message)
+            case relay.Room():
+                self.on_room(message.provider, message.free)
             case relay.Taken():
                 for relay_id in message.relay_ids:
                     self._on_taken(relay_id)

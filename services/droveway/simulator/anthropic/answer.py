@@ -69,7 +69,15 @@ def question(request: MessageRequest, faults: Faults) -> Question:
         stops=tuple(request.stop_sequences or ()),
         limit_tokens=request.max_tokens,
         reasoning_tokens=faults.numbers.get("reasoning", THINKING_TOKENS) if thinks else 0,
+        said=_said(request),
     )
+
+
+def _said(prompt: Prompt) -> str:
+    last = prompt.messages[-1]
+    if last.role != "assistant":
+        return ""
+    return "".join(block.text for block in last.blocks if isinstance(block, TextBlock))
 
 
 def question_text(prompt: Prompt) -> str:

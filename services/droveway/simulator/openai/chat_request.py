@@ -126,6 +126,7 @@ class ChatRequest(msgspec.Struct):
             stops=(stop,) if isinstance(stop, str) else tuple(stop),
             limit_tokens=self.max_completion_tokens or self.max_tokens,
             reasoning_tokens=reasoning_tokens,
+            said=self.messages[-1].text if self.messages[-1].role == "assistant" else "",
         )
 
     def prompt(self) -> bytes:

@@ -1,0 +1,104 @@
+"""Reads and sets canaries' orders in the bucket `routing`: by operators, and by the guard."""
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from droveway.contracts.audit import AuditRecorded, Author
+from droveway.contracts.canary import CanaryOrder, encode_order, entry_of, order_decoder
+from droveway.contracts.envelope import MALFORMED
+from droveway.contracts.jetstream import ROUTING
+from droveway.runtime.access_errors import EntryInvalid, StoreUnavailable
+from droveway.runtime.audit_trail import new_event_id, now
+from droveway.runtime.audited_write import TIMEOUT_S, audited_write
+from droveway.runtime.bus import Bus
+from droveway.runtime.bus.direct_get import Stored, reading
+from droveway.runtime.errors import BusError
+from droveway.runtime.routing_orders import MAX_ORDER_BYTES
+
+
+class StoredOrder(NamedTuple):
+    """What the bucket has of a route's canary."""
+
+    order: CanaryOrder | None
+    revision: int
+    """0: there never was an entry."""
+
+
+class CanaryStore:
+    """One connection's way to the orders."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def get(self, route: str) -> StoredOrder:
+        """The order for a route as it is stored now.
+
+        Raises:
+            StoreUnavailable: Nobody can say, or it can't be read.
+        """
+        try:
+            async with reading(self._bus, f"KV_{ROUTING}", TIMEOUT_S) as reader:
+                stored = await reader.last(_subject(route))
+        except BusError as error:
+            raise StoreUnavailable(str(error)) from None
+        if stored is None:
+            return StoredOrder(None, 0)
+        return StoredOrder(_read(stored), stored.sequence)
+
+    async def set(
+        self, present: StoredOrder, order: CanaryOrder, author: Author, verb: str
+    ) -> CanaryOrder:
+        """Stores an order in place of `present`, with the time; returns it.
+
+        Args:
+            present: What `get` gave.
+            order: What holds from now on.
+            author: Whose it is.
+            verb: `set`, `advanced` or `rolled_back`, for the audit trail.
+
+        Raises:
+            EntryInvalid: It is too large.
+            RevisionChanged: `present` isn't the present one any more.
+            NotRecorded: Nothing was done.
+            StoreUnavailable: The bucket doesn't answer.
+        """
+        order = msgspec.structs.replace(order, at=now(), by=f"{author.via} {author.id}")
+        value = encode_order(order)
+        if len(value) > MAX_ORDER_BYTES:
+            text = f"the canary has {len(value)} bytes; at most {MAX_ORDER_BYTES} are kept"
+            raise EntryInvalid(text)
+        event = AuditRecorded(
+            id=new_event_id(),
+            at=order.at,
+            by=author,
+            action=f"canary.{verb}",
+            target=f"canary.{order.route}",
+            before=_seen(present.order),
+            after=_seen(order),
+            reason=order.reason,
+        )
+        await audited_write(
+            self._bus, _subject(order.route), event, present.revision, value,
+            revoking=order.state == "rolled_back",
+        )  # fmt: skip
+        return order
+
+
+def _subject(route: str) -> str:
+    return f"$KV.{ROUTING}.{entry_of(route)}"
+
+
+def _seen(order: CanaryOrder | None) -> dict[str, Any] | None:
+    return None if order is None else msgspec.to_builtins(order)
+
+
+def _read(stored: Stored) -> CanaryOrder | None:
+    if stored.operation:
+        return None
+    try:
+        return order_decoder.decode(stored.payload)
+    except MALFORMED as error:
+        raise StoreUnavailable(
+            f"{stored.subject} can't be read, so it can't be changed: {error}"
+        ) from None
