@@ -27,7 +27,7 @@ from droveway.gateway.json_caps import JsonCaps
 from droveway.gateway.settings import GatewaySettings
 from droveway.limiter.settings import LimiterSettings
 from droveway.metrics.settings import MetricsSettings
-from droveway.otel.setup import _VARIABLES, TelemetrySettings
+from droveway.otel.settings import VARIABLES, TelemetrySettings
 from droveway.router.settings import RouterSettings
 from droveway.runtime.bus import BusSettings
 from droveway.runtime.settings import SHARED, ServiceSettings
@@ -121,11 +121,17 @@ OTEL_ENDPOINT = {
         "`OTEL_EXPORTER_OTLP_ENDPOINT`, or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` for the whole URL"
     ),
     "headers": "`OTEL_EXPORTER_OTLP_HEADERS`, or `OTEL_EXPORTER_OTLP_TRACES_HEADERS`",
+    "metrics_endpoint": (
+        "`OTEL_EXPORTER_OTLP_ENDPOINT`, or `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT` for the whole URL"
+    ),
+    "metrics_headers": "`OTEL_EXPORTER_OTLP_HEADERS`, or `OTEL_EXPORTER_OTLP_METRICS_HEADERS`",
+    "latest_names": "`OTEL_SEMCONV_STABILITY_OPT_IN`: `gen_ai_latest_experimental` among its words",
 }
 OTEL_NOTES = """\
 
 `OTEL_TRACES_SAMPLER` may be `parentbased_traceidratio` (the default), `parentbased_always_on` or
 `parentbased_always_off`; `OTEL_EXPORTER_OTLP_PROTOCOL` may be `http/protobuf` only.
+`OTEL_METRICS_EXPORTER` may be `otlp` (the default) or `none`; gateway and caller send metrics.
 `OTEL_SDK_DISABLED=true` switches the export off.
 `droveway up` samples everything unless told otherwise.
 """
@@ -176,9 +182,9 @@ def _others() -> Iterator[str]:
 
 
 def _traces() -> str:
-    variables = {name: f"`{variable}`" for name, variable in _VARIABLES.items()} | OTEL_ENDPOINT
+    variables = {name: f"`{variable}`" for name, variable in VARIABLES.items()} | OTEL_ENDPOINT
     found = [row._replace(name=variables[row.name]) for row in rows(TelemetrySettings)]
-    return f"## Traces\n\nRead by every service.\n\n{table(found)}{OTEL_NOTES}"
+    return f"## Traces and metrics by OTLP\n\nRead by every service.\n\n{table(found)}{OTEL_NOTES}"
 
 
 def _file() -> Iterator[str]:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 
 from tests.bench.figures import Figure, Rounds, median_of, percentile, split_cpu, times
 from tests.bench.limiter import STEADY_PER_S, decisions
+from tests.bench.recording import STEADY_PER_S as STEADY_REQUESTS_PER_S
+from tests.bench.recording import recording
 from tests.bench.reference import client_cost_us
 from tests.bench.streams import first_token, slow_streams, streams_paced, streams_unpaced
 from tests.bench.targets import Target
@@ -109,6 +111,35 @@ def limiter(world: World) -> list[Figure]:
     ]
 
 
+def recorded(world: World) -> list[Figure]:
+    """The rows of requests, counted where they end."""
+    if world.deployed is None or world.left_s() < 10:
+        return []
+    found = recording(world.deployed, seconds=5 * world.scale)
+    who = world.deployed.target.name
+    where = f"CPU µs per request at {STEADY_REQUESTS_PER_S:,}/s"
+    return [
+        Figure(
+            name=f"recording: {where}, metrics",
+            target="≤ 30",
+            values={who: found.metrics_us},
+            digits=1,
+        ),
+        Figure(name=f"recording: {where}, limiter", values={who: found.limiter_us}, digits=1),
+        Figure(
+            name=f"recording: {where}, door and caller: rows made and sent",
+            target="≤ 10",
+            values={who: found.building_us + found.sending_us},
+            digits=1,
+        ),
+        Figure(
+            name=f"recording: {where}, of it sent and confirmed",
+            values={who: found.sending_us},
+            digits=1,
+        ),
+    ]
+
+
 def translation(world: World) -> list[Figure]:
     """What checking and translating costs by itself, in this process."""
     who = world.through[0].name
@@ -164,6 +195,7 @@ MEASURES: dict[str, Callable[[World], list[Figure]]] = {
     "paced": streams_paced,
     "first-token": first_token,
     "limiter": limiter,
+    "recording": recorded,
     "translation": translation,
     "slow-streams": slow_streams,
     "memory": memory,

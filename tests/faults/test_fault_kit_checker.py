@@ -143,7 +143,7 @@ def evidence(**fields: object) -> Evidence:
 
 
 def test_growth_beyond_what_is_allowed_is_found() -> None:
-    age = "droveway_bus_last_beat_s{service=caller} of caller"
+    age = "droveway_bus_last_beat_seconds{service=caller} of caller"
     before = Snapshot(
         {"fds of caller": 10, age: 0.1, "rss_bytes of caller": 1e8, "tasks of self": 3}
     )

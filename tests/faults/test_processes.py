@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.support.accounts import disagreements, stored_rows
+from tests.support.accounts import attempts_of, requests_of, settled, stored_rows
 from tests.support.flows import (
     CHAT,
     Got,
@@ -73,7 +73,7 @@ async def test_a_caller_that_dies_before_the_first_token_is_replaced(
         assert lost.usage.estimated
         assert lost.usage.input_tokens > 0
         assert (answered.witness, answered.outcome) == ("", "completed")
-        assert [*disagreements(await stored_rows(own_nats), entries(stack))] == []
+        await settled(own_nats, entries(stack))
 
 
 async def test_a_caller_that_dies_in_mid_stream_is_told_and_the_others_go_on(
@@ -81,7 +81,12 @@ async def test_a_caller_that_dies_in_mid_stream_is_told_and_the_others_go_on(
 ) -> None:
     async with (
         running_stack(
-            own_nats, tmp_path, configure=only_first, replicas={"caller": 0}, token_interval_ms=20
+            own_nats,
+            tmp_path,
+            configure=only_first,
+            replicas={"caller": 0},
+            environment={"DROVEWAY_METRICS_MISSING_ROW_S": "1"},
+            token_interval_ms=20,
         ) as stack,
         processes(own_nats, stack, "caller", "caller") as callers,
         stack.client() as client,
@@ -103,6 +108,14 @@ async def test_a_caller_that_dies_in_mid_stream_is_told_and_the_others_go_on(
             assert numbered(200).startswith(one.said)
         assert max(sorted(ends)[: len(cut)]) <= ERROR_WITHIN_S
         assert all(one.said == numbered(200) for one in got if one.done)
+        await settled(own_nats, entries(stack))
+        rows = await stored_rows(own_nats)
+        told = [row for row in attempts_of(rows) if row.witness]
+        assert {row.attempt_id for row in told} == {
+            row.attempt_id for row in requests_of(rows) if row.outcome == "interrupted"
+        }
+        assert len(told) == victims, "each attempt whose caller died has a row all the same"
+        assert all(row.usage.estimated and row.usage.output_tokens > 0 for row in told)
 
 
 async def test_a_router_that_dies_after_commit_is_not_missed(
@@ -121,6 +134,7 @@ async def test_a_router_that_dies_after_commit_is_not_missed(
         got = await asyncio.gather(*streams)
         assert [one.said for one in got] == [numbered(250)] * 20
         assert all(one.done for one in got)
+        await settled(own_nats, entries(stack))
 
 
 async def test_a_router_that_dies_before_it_accepts_is_replaced(
@@ -141,6 +155,7 @@ async def test_a_router_that_dies_before_it_accepts_is_replaced(
         assert len(entries(stack)) == 20, "no request went upstream twice"
         waits_ms = [int(one.headers["openai-processing-ms"]) for one in got]
         assert sum(wait_ms >= 250 for wait_ms in waits_ms) > 0, "some had been sent to it"
+        await settled(own_nats, entries(stack))
 
 
 async def test_a_gateway_that_dies_frees_the_providers(
@@ -163,6 +178,7 @@ async def test_a_gateway_that_dies_frees_the_providers(
         assert not any(isinstance(one, Got) and one.whole for one in results)
         await nothing_open(stack, FREED_WITHIN_S)
         assert stack.simulator.book.totals.client_closed == 21
+        await settled(own_nats, entries(stack))
 
 
 async def test_streams_survive_a_broker_that_is_killed_and_comes_back(
@@ -189,6 +205,7 @@ async def test_streams_survive_a_broker_that_is_killed_and_comes_back(
         while (await client.post(CHAT, json=chat_body())).status_code != 200:
             assert time.monotonic() < until_s
             await asyncio.sleep(0.05)
+        await settled(own_nats, entries(stack))
 
 
 async def test_metrics_that_die_are_not_missed(own_nats: NatsServer, tmp_path: Path) -> None:

@@ -6,14 +6,26 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from droveway.cli import ports
 from droveway.contracts.config import Config
-from tests.support.flows import Got, ask, numbered, only_first, route, with_timeouts
+from tests.support.flows import (
+    Got,
+    ask,
+    each_once,
+    numbered,
+    only_first,
+    route,
+    samples,
+    with_timeouts,
+)
 from tests.support.nats import NatsServer
 from tests.support.simulator import chat_body
 from tests.support.stack import UNSPARED, Stack, running_stack
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+ADMIN_PORT = ports.free()
+SKIPPED = "droveway_caller_malformed_total"
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 
 # The fault as part of a model name, and what a client of a single target is told.
@@ -91,14 +103,18 @@ def _configure(config: Config) -> Config:
     config = with_timeouts(
         config, connect_s=1.0, first_token_s=0.4, idle_s=0.4, write_s=1.0, total_s=1.2
     )
-    return only_first(config, limited, mixed, *detours)
+    return each_once(only_first(config, limited, mixed, *detours))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stack(nats: NatsServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     folder = tmp_path_factory.mktemp("faults")
     async with running_stack(
-        nats, folder, simulators=2, configure=_configure, environment=UNSPARED
+        nats,
+        folder,
+        simulators=2,
+        configure=_configure,
+        environment={**UNSPARED, "DROVEWAY_CALLER_ADMIN_PORT": str(ADMIN_PORT)},
     ) as world:
         yield world
 
@@ -184,10 +200,14 @@ async def test_a_second_finish_is_not_passed_on(stack: Stack) -> None:
     assert len(finishes) == 1
 
 
-async def test_an_event_that_is_no_json_is_skipped(stack: Stack) -> None:
+async def test_an_event_that_is_no_json_is_skipped_and_counted(stack: Stack) -> None:
+    before = await samples(ADMIN_PORT)
     got = await _ask(stack, "fault-numbered-5+malformed-after-2", stream=True)
     assert got.done
     assert got.said == numbered(5)
+    async with asyncio.timeout(5):
+        while (await samples(ADMIN_PORT))(SKIPPED) <= before(SKIPPED):  # noqa: ASYNC110 - a scrape
+            await asyncio.sleep(0.01)
 
 
 async def test_blank_lines_before_json_are_skipped(stack: Stack) -> None:

@@ -194,7 +194,12 @@ async def test_a_busy_provider_is_passed_over(
 
     async with (
         running_stack(
-            nats, tmp_path, simulators=2, configure=configure, token_interval_ms=20
+            nats,
+            tmp_path,
+            simulators=2,
+            configure=configure,
+            environment={"DROVEWAY_ROUTER_QUEUE_S": "0"},
+            token_interval_ms=20,
         ) as stack,
         stack.client() as client,
         lines_until(client, chat_body("numbered-500", stream=True), "t0"),

@@ -132,7 +132,10 @@ def _documented(operation: Operation, status: int) -> set[str]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stack(nats: NatsServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     folder = tmp_path_factory.mktemp("openapi")
-    async with running_stack(nats, folder, simulators=2, configure=_routed) as world:
+    scrapers = {"DROVEWAY_GATEWAY_METRICS_ADDRESSES": "127.0.0.1"}
+    async with running_stack(
+        nats, folder, simulators=2, configure=_routed, environment=scrapers
+    ) as world:
         yield world
 
 

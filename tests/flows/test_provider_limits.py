@@ -12,13 +12,15 @@ import msgspec
 import pytest
 
 from droveway.contracts.config import Config, Route, RouteTarget, Tier
-from tests.support.flows import Got, ask, entries, models, only_first, route
+from tests.support.flows import Got, ask, each_once, entries, models, only_first, route
 from tests.support.nats import NatsServer
 from tests.support.simulator import chat_body
 from tests.support.stack import PROVIDER_KEY, Stack, running_stack
 
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 TWICE = {"gateway": 2, "router": 2, "caller": 2}
+AT_ONCE = {"DROVEWAY_ROUTER_QUEUE_S": "0"}
+"""Nobody waits for the end of a cooldown."""
 LATE_S = 0.5
 """What a busy machine may need to see that a cooldown is over."""
 AGAIN_WITHIN_S = 5.0
@@ -126,7 +128,11 @@ async def test_clients_of_a_single_target_get_the_true_wait(
 ) -> None:
     async with (
         running_stack(
-            nats, tmp_path, replicas=TWICE, configure=_first_fails("429-2+times-1")
+            nats,
+            tmp_path,
+            replicas=TWICE,
+            configure=lambda config: each_once(_first_fails("429-2+times-1")(config)),
+            environment=AT_ONCE,
         ) as stack,
         stack.client() as client,
     ):
@@ -149,7 +155,10 @@ async def test_clients_of_a_single_target_get_the_true_wait(
 async def test_a_short_rest_of_a_cooldown_is_waited_for(nats: NatsServer, tmp_path: Path) -> None:
     async with (
         running_stack(
-            nats, tmp_path, replicas=TWICE, configure=_first_fails("429-0.4+times-1")
+            nats,
+            tmp_path,
+            replicas=TWICE,
+            configure=lambda config: each_once(_first_fails("429-0.4+times-1")(config)),
         ) as stack,
         stack.client() as client,
     ):
@@ -241,7 +250,12 @@ async def test_every_way_to_say_when_to_come_back_is_obeyed_within_reason(
     limited = [f"fault-429-{value}" for value in WAITS_MS]
     configure = _credentials(*limited, "numbered-5")
     async with (
-        running_stack(nats, tmp_path, configure=configure) as stack,
+        running_stack(
+            nats,
+            tmp_path,
+            configure=lambda config: each_once(configure(config)),
+            environment=AT_ONCE,
+        ) as stack,
         stack.client() as client,
     ):
         got = await ask(client, chat_body("all"))

@@ -1,5 +1,6 @@
 """One trace per request, across all services, and nothing secret in what is exported."""
 
+import asyncio
 import json
 import logging
 import secrets
@@ -105,6 +106,29 @@ def _holds_no_secret(stack: Stack, spans: list[ReceivedSpan]) -> None:
     exported = repr(spans)
     for secret in (PROMPT, stack.key, PROVIDER_KEY, "t0 t1"):
         assert secret not in exported
+
+
+async def test_a_wait_for_room_is_an_event_of_the_route(
+    nats: NatsServer, tmp_path: Path, receiver: OtlpReceiver
+) -> None:
+    def configure(config: Config) -> Config:
+        config = _configure_one(config)
+        providers = tuple(msgspec.structs.replace(one, max_in_flight=1) for one in config.providers)
+        return msgspec.structs.replace(config, providers=providers)
+
+    async with (
+        running_stack(nats, tmp_path, configure=configure) as stack,
+        stack.client() as client,
+    ):
+        held = chat_body("fault-numbered-3+slow-first-token-300", content=PROMPT)
+        first = asyncio.ensure_future(ask(client, held))
+        await eventually(lambda: stack.simulator.book.totals.open_requests == 1)
+        got = await ask(client, chat_body(content=PROMPT))
+        assert (await first).status == got.status == 200
+        trace_id = got.headers["x-droveway-trace-id"]
+        spans = _of(await receiver.wait(_ended(trace_id, 5)), trace_id)
+        (waited,) = [one for one in _named(spans)["route"].events if one.name == "queue.wait"]
+        assert 100 < int(str(waited.attributes["droveway.queue.wait_ms"])) < 400
 
 
 async def test_a_failover_shows_both_attempts(

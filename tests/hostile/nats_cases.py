@@ -10,7 +10,6 @@ from droveway.contracts.jetstream import (
     LIMITS,
     SNAPSHOTS,
     USAGE,
-    USAGE_CONSUMER,
 )
 from droveway.contracts.permissions import USERS, User, tenant_user
 
@@ -99,7 +98,7 @@ def _jetstream() -> Iterator[str]:
         yield from (f"$JS.API.STREAM.{verb}.{stream}" for verb in _STREAM_VERBS)
         yield f"$JS.API.DIRECT.GET.{stream}"
         yield f"$JS.API.DIRECT.GET.{stream}.{PREFIX}.usage.default"
-        for consumer in (USAGE_CONSUMER, "other"):
+        for consumer in ("metrics", "other"):
             path = f"{stream}.{consumer}"
             yield from (f"$JS.API.CONSUMER.{verb}.{path}" for verb in _CONSUMER_VERBS)
             yield f"$JS.API.CONSUMER.CREATE.{path}"

@@ -169,7 +169,7 @@ def test_what_clients_saw_is_counted_whatever_the_way_it_ended(pages: dict[str, 
         assert samples[f"ai_api_{name}_seconds_count", destination, model] == 1, name
     assert samples["ai_api_overhead_seconds_count", destination] == 4
     assert 0 < samples["ai_api_overhead_seconds_sum", destination] < 4
-    assert samples["ai_api_queue_wait_seconds_count",] == 4
+    assert samples["ai_api_queue_wait_seconds_count", ("class", "interactive")] == 4
     assert samples["ai_api_destination_up", destination] == 1
     assert samples["ai_api_limit_rejections_total", ("kind", "rate")] == 1
     rejected = (("class", "RateLimit"), ("destination", "none"))

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import BinaryIO
 
 import httpx
@@ -61,10 +62,18 @@ class _Wire(TcpProxy):
         self._kept.append(kept)
         return _Tee(connection, direction, kept)
 
-    def close(self) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """What was kept is in the files then."""
-        for kept in self._kept:
-            kept.close()
+        try:
+            await super().__aexit__(kind, error, trace)
+        finally:
+            for kept in self._kept:
+                kept.close()
 
 
 @asynccontextmanager
@@ -128,7 +137,6 @@ async def _told_nowhere(run: Run) -> Result:
             _copy(ledger, places / "ledger")
             key = it.key
         shutil.copytree(nats.folder.nats, places / "stored", ignore=shutil.ignore_patterns("*.nk"))
-        wire.close()
     shutil.copytree(run.folder / "logs", places / "logs")
     secrets = [_secret(key), _secret(stranger), PROVIDER_KEY, _HEADER, _COOKIE, _TOKEN]
     found = [*_found(places, secrets, [_SAID, _TOOL, _USER])]

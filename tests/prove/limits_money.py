@@ -9,7 +9,7 @@ import msgspec
 from droveway.contracts.access import Budget, Key
 from droveway.contracts.config import Config, Price
 from droveway.contracts.jetstream import USAGE
-from droveway.contracts.usage import AttemptRecorded, row_decoder
+from droveway.contracts.usage import AttemptRecorded, rows_of
 from droveway.runtime.api_key import hash_key, make_key, parse_key
 from droveway.runtime.bus.direct_get import reading
 from tests.prove.claim import Claim, Result, Run
@@ -108,7 +108,7 @@ async def _spent(nats: NatsServer, served: Counter[str]) -> dict[str, int]:
             first, complete = 1, False
             while not complete:
                 page = await reader.page(_PATTERN, first, 256, 1024 * 1024)
-                found = [row_decoder.decode(one.payload) for one in page.messages]
+                found = [row for one in page.messages for row in rows_of(one.payload)]
                 rows += [one for one in found if isinstance(one, AttemptRecorded)]
                 complete = page.complete or not page.messages
                 first = page.messages[-1].sequence + 1 if page.messages else first

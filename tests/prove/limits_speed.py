@@ -36,7 +36,7 @@ async def _six_limits(run: Run) -> Result:
         async with nats.bus("router") as bus:
             found = await measured(bus, _KEY, lambda: system.cpu_us(pid), seconds)
         appends = await owner.metric("droveway_partition_appends_total")
-        commit_s = await owner.metric("droveway_partition_commit_s_total")
+        commit_s = await owner.metric("droveway_partition_commit_seconds_total")
     facts: dict[str, Any] = {**found._asdict(), "append_us": 1e6 * commit_s / max(1, appends)}
     held = (
         found.alone_us <= ALONE_US

@@ -21,10 +21,12 @@ from tests.prove import (
     limits_speed,
     limits_tokens,
     memory_slope,
+    overload,
     router_dies,
     slow_clients,
     starved,
     streams_struck,
+    throttled,
 )
 from tests.prove.claim import Claim
 
@@ -41,7 +43,9 @@ CLAIMS: tuple[Claim, ...] = (
     *slow_clients.CLAIMS,
     *clients_leave.CLAIMS,
     *starved.CLAIMS,
+    *throttled.CLAIMS,
     *frozen.CLAIMS,
+    *overload.CLAIMS,
     *limits_exact.CLAIMS,
     *limits_owners.CLAIMS,
     *limits_restart.CLAIMS,

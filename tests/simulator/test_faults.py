@@ -72,6 +72,15 @@ def test_a_wrong_spec_is_told_what_would_be_right(spec: str, said: str) -> None:
     assert said in str(error.value)
 
 
+def test_a_share_is_struck_evenly_after_those_that_are_skipped() -> None:
+    first = FailFirst(10)
+    faults = parse_model_faults("fault-503+skip-3+percent-40")
+    struck = [first.strikes(faults, "m", "") for _ in range(13)]
+    assert struck == [False] * 3 + [False, False, True, False, True] * 2
+    few = parse_faults("503,skip=1,times=2")
+    assert [first.strikes(few, "m", "") for _ in range(4)] == [False, True, True, False]
+
+
 def test_times_counts_for_spec_model_and_scope_apart() -> None:
     first = FailFirst(limit=10)
     faults = parse_faults("500,times=2")

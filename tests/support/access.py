@@ -1,11 +1,11 @@
-"""The bucket `access` and the stream AUDIT, as the set-up job makes them, and entries in them."""
+"""Buckets of the administration and the stream AUDIT, as the set-up job makes them; entries."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from droveway.contracts.access import Key, Tenant
 from droveway.contracts.audit import Author
-from droveway.contracts.jetstream import ACCESS, AUDIT, audit_stream, values_bucket
+from droveway.contracts.jetstream import ACCESS, AUDIT, ROUTING, audit_stream, values_bucket
 from droveway.runtime.access_errors import EntryMissing
 from droveway.runtime.access_store import AccessStore, keys_store, tenants_store
 from droveway.runtime.bus import Bus
@@ -20,7 +20,11 @@ _NAME_IN_USE = 10058
 async def make_streams(nats: NatsServer) -> None:
     """Makes what isn't there."""
     async with nats.bus("setup") as bus:
-        for body in (values_bucket(ACCESS, 64 * _MIB, 1), audit_stream(64 * _MIB, 1)):
+        for body in (
+            values_bucket(ACCESS, 64 * _MIB, 1),
+            values_bucket(ROUTING, 4 * _MIB, 1),
+            audit_stream(64 * _MIB, 1),
+        ):
             try:
                 await bus.jetstream(f"STREAM.CREATE.{body['name']}", body)
             except JetStreamRefused as error:

@@ -1,11 +1,13 @@
 """What USAGE says of attempts, against what the providers' books say of them."""
 
+import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from droveway.contracts.envelope import PREFIX
 from droveway.contracts.jetstream import USAGE
-from droveway.contracts.usage import AttemptRecorded, RequestRecorded, Row, row_decoder
+from droveway.contracts.usage import AttemptRecorded, RequestRecorded, Row, rows_of
 from droveway.runtime.bus.direct_get import reading
 from droveway.simulator.book import Entry
 from tests.support.nats import NatsServer
@@ -23,7 +25,15 @@ async def stored_rows(nats: NatsServer) -> list[Row]:
     async with nats.bus("operator") as bus, reading(bus, USAGE, _WITHIN_S) as reader:
         pattern = f"{PREFIX}.usage.*"
         pages = reader.messages(pattern, _PAGE_ROWS, _PAGE_BYTES)
-        return [row_decoder.decode(message.payload) async for message in pages]
+        return [row async for message in pages for row in rows_of(message.payload)]
+
+
+async def settled(nats: NatsServer, entries: Sequence[Entry], within_s: float = 10.0) -> None:
+    """Waits until rows and books agree; a witness tells late of an attempt whose caller died."""
+    until_s = time.monotonic() + within_s
+    while found := [*disagreements(await stored_rows(nats), entries)]:
+        assert time.monotonic() < until_s, found
+        await asyncio.sleep(0.2)
 
 
 def attempts_of(rows: Iterable[Row]) -> list[AttemptRecorded]:

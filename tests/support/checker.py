@@ -35,8 +35,13 @@ class Snapshot(NamedTuple):
 
 Growth = Mapping[str, float]
 """How much sizes may grow by pattern: the first that fits counts, for others it's 0."""
-USUAL: Growth = {"rss_bytes *": 16 * 1_048_576, "droveway_*_s{*": math.inf}
-"""An allocator keeps some memory; gauges in seconds are ages: they go up and down by themselves."""
+USUAL: Growth = {
+    "rss_bytes *": 16 * 1_048_576,
+    "droveway_*_seconds{*": math.inf,
+    "droveway_stream_*": math.inf,
+}
+"""An allocator keeps some memory; gauges in seconds are ages: they go up and down by themselves;
+streams are the broker's, and grow with what happens."""
 
 
 class Health(NamedTuple):

@@ -36,11 +36,12 @@ async def count(bus: Bus, database: Database, price_of: PriceOf, page_rows: int 
     async with reading(bus, USAGE, 5) as reader:
         while True:
             standing = await position.find(database)
-            page, complete = await stream.page(reader, standing.sequence)
-            if page is None:
-                return counted
+            pages, complete = await stream.pages(reader, standing.sequence)
             try:
-                counted += len((await writer.write(standing, page)).rows)
+                for page in pages:
+                    written = await writer.write(standing, page)
+                    standing = written.position
+                    counted += len(written.rows)
             except Moved:
                 continue
             if complete:

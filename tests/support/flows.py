@@ -1,6 +1,7 @@
 """What tests of whole requests ask: of answers, of the stack's configuration, of stored rows."""
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -12,9 +13,10 @@ import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
 from droveway.cli.usage_rows import Trail, read_trail
-from droveway.contracts.config import Config, Route, RouteTarget, Tier, Timeouts
+from droveway.contracts.config import Config, Health, Retry, Route, RouteTarget, Tier, Timeouts
 from droveway.contracts.jetstream import USAGE
-from droveway.contracts.usage import Row, row_decoder
+from droveway.contracts.usage import Row
+from droveway.contracts.usage import rows_of as rows_in
 from droveway.simulator.book import Entry
 from tests.support.nats import NatsServer
 from tests.support.simulator import payloads
@@ -81,6 +83,15 @@ async def ask(client: httpx.AsyncClient, body: dict[str, Any], **options: Any) -
 def numbered(count: int) -> str:
     """What `numbered-<count>` says."""
     return "".join(f"t{number} " for number in range(count))
+
+
+def each_once(config: Config) -> Config:
+    """The configuration with no target asked twice, nor spared for what it did to others."""
+    return msgspec.structs.replace(
+        config,
+        retry=Retry(same_target=0),
+        health=Health(consecutive=1_000, min_outcomes=1_000_000),
+    )
 
 
 def with_timeouts(config: Config, **timeouts: float) -> Config:
@@ -168,12 +179,13 @@ async def stored_rows(nats: NatsServer) -> list[Row]:
     """All rows of USAGE, in order."""
     rows: list[Row] = []
     async with nats.bus("operator") as bus:
-        while True:
-            question = msgspec.json.encode({"seq": len(rows) + 1})
+        for sequence in itertools.count(1):
+            question = msgspec.json.encode({"seq": sequence})
             payload = await bus.request(f"$JS.API.DIRECT.GET.{USAGE}", question, 2.0)
             if not payload:
-                return rows
-            rows.append(row_decoder.decode(payload))
+                break
+            rows += rows_in(payload)
+    return rows
 
 
 async def samples(port: int) -> Callable[..., float]:

@@ -10,12 +10,14 @@ from prometheus_client import CollectorRegistry
 
 from droveway.contracts.config import Config, Cors, Provider, Route, RouteTarget, Tier
 from droveway.gateway.adapters import Adapters
+from droveway.gateway.admin.admins import Admins
 from droveway.gateway.app import Gateway
 from droveway.gateway.auth import Authenticator
 from droveway.gateway.doors.count_tokens import CountTokens
 from droveway.gateway.doors.http import HttpDoor
 from droveway.gateway.doors.inference import Inference
 from droveway.gateway.doors.stored import StoredDoor
+from droveway.gateway.doors.usage import UsageDoor
 from droveway.gateway.exposition import ClientMetrics
 from droveway.gateway.http_limits import HttpLimits
 from droveway.gateway.journal import Ledgers
@@ -23,7 +25,9 @@ from droveway.gateway.responses import ResponsesAdapter
 from droveway.gateway.server import serving
 from droveway.gateway.settings import GatewaySettings
 from droveway.gateway.stored_responses import StoredResponses
+from droveway.gateway.trusted_proxies import TrustedProxies
 from droveway.otel.setup import TelemetrySettings, install
+from droveway.runtime.addresses import Networks
 from droveway.runtime.relay import RelayHub
 from droveway.runtime.spool import Spool
 from tests.support.nats import NatsServer, droveway_config
@@ -52,13 +56,17 @@ def config_of(
 async def gateway_client(nats: NatsServer, config: Config) -> AsyncIterator[httpx.AsyncClient]:
     """A client without a key of a gateway that has no routers."""
     async with nats.bus("gateway") as bus, AsyncExitStack() as stack:
+        registry = CollectorRegistry()
         ledgers = Ledgers(
             telemetry=install("gateway", bus.instance, TelemetrySettings()),
             spool=Spool(bus, 10),
-            metrics=ClientMetrics(CollectorRegistry(), 10),
+            metrics=ClientMetrics(registry, 10),
             instance=bus.instance,
         )
         gateway = Gateway(Authenticator(failed_logins_per_s=100), ledgers)
+        admins = Admins(100, TrustedProxies())
+        scrapers = Networks(("127.0.0.1",))
+        gateway.usage = UsageDoor(bus, gateway.auth, admins, registry, scrapers)
         gateway.auth.configure(config)
         gateway.configure(config)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())

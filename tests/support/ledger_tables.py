@@ -69,6 +69,7 @@ def attempt(**changes: Any) -> dict[str, Any]:
         "first_token_us": 200_000,
         "ended_us": 900_000,
         "price_id": 1,
+        "channel": "",
     } | changes
     row.setdefault("cost_nano_usd", PRICE.cost_nano_usd(usage_of(row)))
     return row
@@ -77,7 +78,10 @@ def attempt(**changes: Any) -> dict[str, Any]:
 def request(of: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
     """The request of an attempt that answered it."""
     of = of or attempt()
-    shared = ("tenant", "key_id", "provider", "stream", "outcome", "status", "code", "began_ns")
+    shared = (
+        "tenant", "key_id", "provider", "stream", "outcome", "status", "code", "began_ns",
+        "channel",
+    )  # fmt: skip
     row: dict[str, Any] = {name: of[name] for name in shared}
     tokens = {name: value for name, value in of.items() if name.endswith("_tokens")}
     return row | tokens | {

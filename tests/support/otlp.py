@@ -1,4 +1,4 @@
-"""An OTLP/HTTP trace receiver on a free loopback port, and claims about the spans it got."""
+"""An OTLP/HTTP receiver on a free loopback port: spans with claims about them, and metrics."""
 
 import asyncio
 import contextlib
@@ -8,11 +8,16 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric as WireMetric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
@@ -50,9 +55,23 @@ class ReceivedSpan:
     status_message: str
 
 
+class ReceivedPoint(NamedTuple):
+    """One series' sum or histogram as the last export told it."""
+
+    service: str
+    name: str
+    unit: str
+    attributes: Mapping[str, Value]
+    observations: int
+    """Of a histogram; 1 for a sum."""
+    sum: float
+    bounds: tuple[float, ...]
+    """Of a histogram's buckets."""
+
+
 @dataclass
 class OtlpReceiver:
-    """Records every span that is posted to it.
+    """Records every span and each series' last point that is posted to it.
 
     Args:
         answers: False makes it read each export and never answer.
@@ -60,6 +79,8 @@ class OtlpReceiver:
 
     answers: bool = True
     spans: list[ReceivedSpan] = field(default_factory=list)
+    points: dict[tuple[str, str, str], ReceivedPoint] = field(default_factory=dict)
+    """By service, name and attributes."""
     headers: list[Mapping[str, str]] = field(default_factory=list)
     """Of each export, names in lower case."""
     _server: asyncio.Server | None = None
@@ -105,6 +126,19 @@ class OtlpReceiver:
             raise AssertionError(f"not enough in {timeout} s:\n{tree(self.spans)}") from None
         return list(self.spans)
 
+    @property
+    def metrics_endpoint(self) -> str:
+        """The full URL that takes metrics."""
+        return f"{self.endpoint}/v1/metrics"
+
+    async def wait_points(
+        self, enough: Callable[[Sequence[ReceivedPoint]], bool], timeout: float = 5.0
+    ) -> list[ReceivedPoint]:
+        """Each series' last point, as soon as `enough` holds for them."""
+        async with asyncio.timeout(timeout), self._changed:
+            await self._changed.wait_for(lambda: enough(list(self.points.values())))
+        return list(self.points.values())
+
     async def wait_exports(self, count: int, timeout: float = 5.0) -> None:
         """Returns when `count` exports have been read, answered or not."""
         async with asyncio.timeout(timeout), self._changed:
@@ -133,16 +167,26 @@ class OtlpReceiver:
             body = gzip.decompress(body)
         async with self._changed:
             self.headers.append(headers)
-            self.spans.extend(_received(ExportTraceServiceRequest.FromString(body)))
+            answer = self._take(head.split()[1], body)
             self._changed.notify_all()
         if not self.answers:
             await asyncio.Event().wait()
-        answer = ExportTraceServiceResponse().SerializeToString()
         writer.write(
             b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\n"
             b"content-length: %d\r\n\r\n%b" % (len(answer), answer)
         )
         await writer.drain()
+
+    def _take(self, path: str, body: bytes) -> bytes:
+        if path == "/v1/metrics":
+            for point in _points(ExportMetricsServiceRequest.FromString(body)):
+                series = (point.service, point.name, repr(sorted(point.attributes.items())))
+                self.points[series] = point
+            metrics_answer: bytes = ExportMetricsServiceResponse().SerializeToString()
+            return metrics_answer
+        self.spans.extend(_received(ExportTraceServiceRequest.FromString(body)))
+        traces_answer: bytes = ExportTraceServiceResponse().SerializeToString()
+        return traces_answer
 
 
 def tree(spans: Iterable[ReceivedSpan]) -> str:
@@ -218,6 +262,26 @@ def _span(span: WireSpan, resource: Mapping[str, Value]) -> ReceivedSpan:
         status=Status.StatusCode.Name(span.status.code).removeprefix("STATUS_CODE_"),
         status_message=span.status.message,
     )
+
+
+def _points(request: ExportMetricsServiceRequest) -> Iterable[ReceivedPoint]:
+    for resource_metrics in request.resource_metrics:
+        service = str(_attributes(resource_metrics.resource.attributes).get("service.name", ""))
+        for scope_metrics in resource_metrics.scope_metrics:
+            for metric in scope_metrics.metrics:
+                yield from _points_of(metric, service)
+
+
+def _points_of(metric: WireMetric, service: str) -> Iterable[ReceivedPoint]:
+    for point in metric.histogram.data_points:
+        yield ReceivedPoint(
+            service, metric.name, metric.unit, _attributes(point.attributes),
+            point.count, point.sum, tuple(point.explicit_bounds),
+        )  # fmt: skip
+    for number in metric.sum.data_points:
+        total = float(number.as_int or number.as_double)
+        attributes = _attributes(number.attributes)
+        yield ReceivedPoint(service, metric.name, metric.unit, attributes, 1, total, ())
 
 
 def _attributes(pairs: Iterable[KeyValue]) -> dict[str, Value]:

@@ -135,6 +135,7 @@ async def running_stack(
         variables = {
             **nats.environment(*_SERVICES),
             "DROVEWAY_CONFIG": str(path),
+            "DROVEWAY_METRICS_DATABASE": f"sqlite:///{folder}/ledger.db",
             "DROVEWAY_GATEWAY_PORT": "0",
             "DROVEWAY_DRAIN_S": "5",
             **(environment or {}),

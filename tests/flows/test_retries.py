@@ -1,0 +1,110 @@
+"""Retries, budgets and breakers as clients and providers see them."""
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from droveway.contracts.config import Backoff, Config, Health, Retry, RetryBudget
+from tests.support.flows import ask, entries, models, numbered, only_first, route
+from tests.support.nats import NatsServer
+from tests.support.pace import Pace
+from tests.support.simulator import chat_body
+from tests.support.stack import UNSPARED, running_stack
+
+BOTH = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+AT_ONCE = Backoff(base_s=0, jitter="none")
+
+
+def _unspared(config: Config) -> Config:
+    """No breaker: what is retried is seen alone."""
+    return msgspec.structs.replace(config, health=Health(consecutive=1_000, min_outcomes=1_000))
+
+
+@BOTH
+async def test_a_single_500_is_repeated_on_the_same_target(
+    own_nats: NatsServer, tmp_path: Path, stream: bool
+) -> None:
+    async with (
+        running_stack(own_nats, tmp_path, configure=only_first) as stack,
+        stack.client() as client,
+    ):
+        got = await ask(client, chat_body("fault-numbered-3+500+times-1", stream=stream))
+        assert (got.status, got.said) == (200, numbered(3))
+        assert got.headers["x-droveway-attempts"] == "2"
+        refused = await ask(client, chat_body("fault-400", stream=stream))
+        assert refused.status == 400
+    assert len(entries(stack)) == 3, "a 400 is asked once"
+
+
+async def test_a_short_retry_after_is_waited_for_and_a_long_one_is_the_clients(
+    own_nats: NatsServer, tmp_path: Path
+) -> None:
+    async with (
+        running_stack(own_nats, tmp_path, configure=only_first, environment=UNSPARED) as stack,
+        stack.client() as client,
+    ):
+        with Pace() as pace:
+            got = await ask(client, chat_body("fault-numbered-3+429-1+times-1"))
+        assert got.status == 200
+        assert pace.elapsed_s >= 1.0
+        told = await ask(client, chat_body("fault-429-9"))
+        assert told.status == 429
+        assert told.headers["retry-after"] == "9"
+    assert len(entries(stack)) == 3
+
+
+async def test_no_storm_of_retries_passes_the_budget(own_nats: NatsServer, tmp_path: Path) -> None:
+    def configure(config: Config) -> Config:
+        return msgspec.structs.replace(
+            _unspared(config),
+            retry=Retry(attempts=5, same_target=4, failed=AT_ONCE),
+            retry_budget=RetryBudget(ratio=0.2, per_s=10),
+        )
+
+    requests = 200
+    async with (
+        running_stack(own_nats, tmp_path, configure=configure) as stack,
+        stack.client() as client,
+    ):
+        with Pace() as pace:
+            got = await asyncio.gather(
+                *(ask(client, chat_body("fault-503")) for _ in range(requests))
+            )
+    assert all(one.status == 503 for one in got)
+    free = 10 * (pace.elapsed_s + 1)
+    assert requests < len(entries(stack)) <= 1.2 * requests + free
+
+
+async def test_a_provider_that_is_down_is_left_alone_and_comes_back(
+    own_nats: NatsServer, tmp_path: Path
+) -> None:
+    down = "fault-numbered-3+503+times-6"
+
+    def configure(config: Config) -> Config:
+        detour = route("detour", ("upstream-1", down), ("upstream-2", "numbered-3"))
+        return msgspec.structs.replace(config, routes=(detour, *config.routes))
+
+    async with (
+        running_stack(own_nats, tmp_path, simulators=2, configure=configure) as stack,
+        stack.client() as client,
+    ):
+        for _ in range(3):
+            got = await ask(client, chat_body("detour"))
+            assert (got.status, got.headers["x-droveway-attempts"]) == (200, "2")
+        spared = [await ask(client, chat_body("detour")) for _ in range(10)]
+        assert {one.headers["x-droveway-attempts"] for one in spared} == {"1"}
+        assert len(stack.simulators[0].book.entries) == 3
+
+        async def until_back() -> None:
+            while True:
+                got = await ask(client, chat_body("detour"))
+                assert got.status == 200, "whoever probes is served elsewhere when it fails"
+                if got.headers["x-droveway-provider"] == "upstream-1":
+                    return
+                await asyncio.sleep(0.05)
+
+        async with asyncio.timeout(20):
+            await until_back()
+    assert models(stack.simulators[0].book.entries).count(down) == 7, "six failed, three by probing"
