@@ -37,8 +37,17 @@ FAILURE = Failure(
 SHORT_FAILURE = Failure(code="overloaded")
 USAGE = relay.Usage(10, 20, 3, 4, 5, True)
 ORIGIN = relay.Origin(
-    CALLER, ATTEMPT, 1, "openai", "gpt-5", 250, 480, ("`seed` was left out",), "canary",
-    "openai/gpt-5", True,
+    CALLER,
+    ATTEMPT,
+    1,
+    "openai",
+    "gpt-5",
+    250,
+    480,
+    ("`seed` was left out",),
+    "canary",
+    "openai/gpt-5",
+    True,
 )
 INLINE = inference.Body(size_bytes=2, inline=b"{}")
 PULLED = inference.Body(size_bytes=300_000, inline=b"-", pull_from=GATEWAY, relay_id=ATTEMPT)

@@ -10,14 +10,14 @@ from droveway.runtime.gauge_texts import TEXTS
 
 COUNTERS = frozenset(
     {
-        "accepted", "admitted", "answered", "appended_ops", "appends", "called", "changes", "commit_s",
-        "committed", "deleted", "denied", "doubts", "dropped", "dropped_frames", "dropped_sums",
-        "expired", "exported", "failed", "fenced", "found", "handled", "held", "invalid", "left",
-        "loads", "lost", "malformed", "misaddressed", "missed", "overruns", "passed", "peers_dead", "probes",
-        "reconnects", "recorded", "refused", "refused_full", "refused_late", "rejected", "reloaded", "repeated",
-        "retried", "rolled_back", "rows", "settled", "spans", "spared", "stale", "stored",
-        "stored_bytes", "taken_over", "takeovers", "too_large", "tried", "unanswerable", "unpriced",
-        "unreadable", "unsent",
+        "accepted", "admitted", "answered", "appended_ops", "appends", "called", "changes",
+        "commit_s", "committed", "deleted", "denied", "doubts", "dropped", "dropped_frames",
+        "dropped_sums", "expired", "exported", "failed", "fenced", "found", "handled", "held",
+        "invalid", "left", "loads", "lost", "malformed", "misaddressed", "missed", "overruns",
+        "passed", "peers_dead", "probes", "reconnects", "recorded", "refused", "refused_full",
+        "refused_late", "rejected", "reloaded", "repeated", "retried", "rolled_back", "rows",
+        "settled", "spans", "spared", "stale", "stored", "stored_bytes", "taken_over", "takeovers",
+        "too_large", "tried", "unanswerable", "unpriced", "unreadable", "unsent",
     }
 )  # fmt: skip
 """Fields that only grow; all others are gauges."""

@@ -68,7 +68,8 @@ _ASKED: Mapping[str, tuple[str, Schema]] = {
     ),
     "x-request-timeout": ("Seconds that the request may take, within the gateway's own.", TEXT),
     "x-droveway-max-queue-ms": (
-        "Milliseconds that the request may wait for room, also in the key's own limits.", TEXT,
+        "Milliseconds that the request may wait for room, also in the key's own limits.",
+        TEXT,
     ),
     "x-droveway-user": ("Who is behind the key, where the body doesn't name a user.", TEXT),
     "x-droveway-region": ("Where the client is; a canary may be given to regions.", TEXT),
