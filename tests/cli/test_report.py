@@ -152,6 +152,7 @@ async def test_a_request_is_explained_line_by_line(ledger: Database, type_: Comm
 @pytest.mark.parametrize(
     ("request_id", "code", "told"),
     [("nonsense", 78, "is no request id"), (new_request_id(), 69, "the ledger has no row of")],
+    ids=["no id", "an unknown one"],
 )
 async def test_a_request_without_rows_is_told(
     ledger: Database, type_: Commands, request_id: str, code: int, told: str

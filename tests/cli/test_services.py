@@ -56,8 +56,8 @@ async def test_every_service_of_a_system_answers(nats: NatsServer, tmp_path: Pat
     kinds = {one.name: sorted(each.name for each in one.endpoints) for one in found}
     heard = {"admission", "owner", "settlement", "standing"}
     assert heard <= set(kinds["droveway-limiter"])
-    assert kinds["droveway-router"] == ["control", "direct", "health", "inference"]
-    assert kinds["droveway-caller"] == ["control", "dispatch", "health"]
+    assert {"control", "direct", "health", "inference"} <= set(kinds["droveway-router"])
+    assert {"control", "dispatch", "health"} <= set(kinds["droveway-caller"])
     assert {"control", "request"} <= set(kinds["droveway-gateway"])
 
 

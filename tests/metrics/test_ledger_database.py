@@ -2,6 +2,7 @@
 
 import asyncio
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -135,3 +136,23 @@ async def test_readers_and_a_writer_do_not_wait_for_each_other(tmp_path: Path) -
         async with database.writing() as writer:
             await writer.execute(text("INSERT INTO prices (price) VALUES ('x')"))
         assert (await reader.execute(text("SELECT count(*) FROM prices"))).scalar() == 0
+
+
+async def test_closing_waits_for_what_a_cancelled_user_left_under_way(tmp_path: Path) -> None:
+    database = Database(sqlite_url(tmp_path))
+    begun = asyncio.Event()
+
+    async def slow() -> None:
+        async with database.reading() as connection:
+            begun.set()
+            count = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 2000000)"
+            await connection.execute(text(f"{count} SELECT COUNT(*) FROM n"))
+
+    user = asyncio.ensure_future(slow())
+    await begun.wait()
+    await asyncio.sleep(0)
+    user.cancel()
+    await asyncio.gather(user, return_exceptions=True)
+    before = set(threading.enumerate())
+    await database.close()
+    assert not [one for one in before if "connection_worker" in one.name and one.is_alive()]

@@ -5,7 +5,10 @@ transactions may be gone, and the position in the stream with them, so their row
 Source: sqlite.org, "Write-Ahead Logging", "PRAGMA synchronous"
 """
 
+import asyncio
 import os
+import threading
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -29,6 +32,8 @@ EXAMPLES = "sqlite:////var/lib/droveway/ledger.db or postgresql://user:password@
 BUSY_S = 10.0
 """How long a transaction waits for another one of the same SQLite file."""
 CONNECT_S = 5.0
+CLOSED_WITHIN_S = 5.0
+"""How long a statement that nobody waits for any more is given at the end."""
 STATEMENT_S = 60.0
 """PostgreSQL: a statement that takes longer is given up, as if the server were gone."""
 _CONNECTIONS = 4
@@ -60,7 +65,9 @@ class Database:
         self.name = url.render_as_string(hide_password=True)
         """For people: without the password."""
         self._path = Path(url.database or "") if self.is_sqlite else None
-        self.engine = _sqlite(url) if self.is_sqlite else _postgresql(url)
+        self._threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+        """Where SQLite's connections work."""
+        self.engine = _sqlite(url, self._threads) if self.is_sqlite else _postgresql(url)
 
     def check(self) -> None:
         """Whether a SQLite file could be there, made private if it isn't yet.
@@ -103,8 +110,13 @@ class Database:
                 yield connection
 
     async def close(self) -> None:
-        """Gives all connections back."""
+        """Gives all connections back, once what was under way in them is done.
+
+        A connection whose user was cancelled still answers, which needs the loop to be there.
+        """
         await self.engine.dispose()
+        for thread in list(self._threads):
+            await asyncio.to_thread(thread.join, CLOSED_WITHIN_S)
 
 
 def _url(told: str) -> URL:
@@ -134,7 +146,7 @@ def _with_ssl(url: URL) -> URL:
     return url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
 
 
-def _sqlite(url: URL) -> AsyncEngine:
+def _sqlite(url: URL, threads: weakref.WeakSet[threading.Thread]) -> AsyncEngine:
     engine = create_async_engine(
         url,
         connect_args={"isolation_level": None, "timeout": BUSY_S},
@@ -145,6 +157,7 @@ def _sqlite(url: URL) -> AsyncEngine:
 
     @event.listens_for(engine.sync_engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
+        threads.add(connection.driver_connection._thread)  # noqa: SLF001 - nothing else tells it
         cursor = connection.cursor()
         for pragma in _PRAGMAS:
             cursor.execute(f"PRAGMA {pragma}")

@@ -1,0 +1,1 @@
+"""The ledger's schema as steps, which Alembic applies in their order."""
