@@ -162,14 +162,15 @@ async def test_an_ordinary_unsampled_request_leaves_no_span_and_a_failed_one_lat
         running_stack(nats, tmp_path, configure=_configure_one) as stack,
         stack.client() as client,
     ):
-        await ask(client, chat_body(stream=True))
+        ordinary = await ask(client, chat_body(stream=True))
         failed = await ask(client, chat_body("fault-500", content=PROMPT))
         assert failed.status == 503
-        spans = await receiver.wait(lambda spans: len(spans) >= 2)
         trail = await rows_of(nats, failed.headers["x-request-id"])
         assert trail.request is not None
         trace_id = trail.request.traceparent.split("-")[1]
-        assert {span.trace_id.hex() for span in spans} == {trace_id}
+        everything = await receiver.wait(lambda spans: len(_of(spans, trace_id)) >= 2)
+        assert _of(everything, ordinary.headers["x-droveway-trace-id"]) == []
+        spans = _of(everything, trace_id)
         root = assert_one_trace(spans)
         assert root.attributes["droveway.late"] is True
         assert root.status == "ERROR"

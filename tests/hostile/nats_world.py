@@ -134,7 +134,8 @@ async def nats_world(folder: Path, **settings: Any) -> AsyncIterator[NatsWorld]:
         await _admit(server, tenants)
         client = await stack.enter_async_context(started.client())
         yield NatsWorld(server, started, log, client)
-    assert [text for text in log.failures if "bad_row" not in text] == []
+    unexpected = [text for text in log.failures if "bad_row" not in text]
+    assert not unexpected, unexpected
 
 
 async def _admit(server: NatsServer, tenants: dict[str, str]) -> None:

@@ -52,6 +52,10 @@ class LateSpans:
         if root is not None and not root.sampled and self._telemetry.wants(keep(root)):
             self._build(row, keep(root), attempts)
 
+    def passed_by(self, row: RequestRecorded) -> None:
+        """Spans of it come too late: it ended long ago, or before this ledger began."""
+        self._attempts.pop(row.request_id, None)
+
     def _build(
         self, row: RequestRecorded, root: TraceContext, attempts: list[AttemptRecorded]
     ) -> None:

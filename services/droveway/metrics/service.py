@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -17,6 +18,7 @@ from droveway.metrics.late_spans import LateSpans
 from droveway.metrics.ledger.auditor import Auditor
 from droveway.metrics.ledger.database import Database
 from droveway.metrics.ledger.retention import Retention
+from droveway.metrics.ledger.totals import Totals
 from droveway.metrics.ledger.writer import Counted, Writer
 from droveway.metrics.price_book import PriceBook
 from droveway.metrics.price_publisher import PricePublisher
@@ -29,6 +31,9 @@ from droveway.runtime.canary_store import CanaryStore
 from droveway.runtime.config_file import LiveConfig
 from droveway.runtime.routing_orders import RoutingOrders
 from droveway.runtime.service import Process, Ready, running
+
+_LATEST_NS = 600 * 10**9
+"""What ended longer ago gets no spans any more: a ledger is made again from weeks of rows."""
 
 
 async def run(settings: MetricsSettings, stop: asyncio.Event, ready: Ready) -> None:
@@ -110,20 +115,28 @@ class _Told:
         self._guard = guard
         self._metrics = UsageMetrics(process.registry, self._yuan, own.max_labels)
         self._late = LateSpans(process.telemetry, own.slow_s, own.pending_requests)
-        self.begin = self._metrics.begin
         self.end = self._metrics.end
+        self._since_ns = 0
         self._rates = rates_of(live.current)
         live.on_change(self._configure)
+
+    def begin(self, so_far: Totals) -> None:
+        """This process counts from here on; of what an empty ledger reads up nobody waits for."""
+        self._metrics.begin(so_far)
+        self._since_ns = 0 if any(so_far) else time.time_ns()
 
     def count(self, counted: Counted) -> None:
         """A transaction is committed."""
         self._metrics.count(counted)
         self._guard.count(counted.rows)
+        since_ns = max(self._since_ns, time.time_ns() - _LATEST_NS)
         for row in counted.rows:
             if isinstance(row, AttemptRecorded):
                 self._late.saw_attempt(row)
-            else:
+            elif row.began_ns + row.times.ended_us * 1_000 >= since_ns:
                 self._late.saw_request(row)
+            else:
+                self._late.passed_by(row)
 
     def _yuan(self, tenant: str) -> float:
         return self._rates.of_tenant.get(tenant, self._rates.default)

@@ -134,7 +134,7 @@ class Router:
         )
         self._owned.say(reply, owned.accepted)
         plan = Plan(
-            table.retry(request.model),
+            table.retry(request.model, request.dialect),
             functools.partial(self._fallbacks, table, request),
             table.manner(request.model),
         )

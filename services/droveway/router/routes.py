@@ -4,6 +4,8 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, NamedTuple
 
+import msgspec
+
 from droveway.contracts.canary import Channel, channel_of
 from droveway.contracts.config import Config, Retry, Route, RouteTarget, Tier
 from droveway.contracts.dispatch import Target
@@ -98,9 +100,15 @@ class RoutingTable:
         route = self.route(self.served(model))
         return None if route is None else route.queue_s
 
-    def retry(self, model: str) -> Retry:
-        """When a request for `model`, as a client calls it, is tried again."""
-        return policy_of(self._config, self.route(self.served(model)))
+    def retry(self, model: str, asked: str) -> Retry:
+        """When a request for `model`, as a client calls it, is tried again.
+
+        Tokens that one provider doesn't count are estimated sooner than it is asked again.
+        """
+        policy = policy_of(self._config, self.route(self.served(model)))
+        if asked == dialect.COUNT_TOKENS:
+            return msgspec.structs.replace(policy, same_target=0)
+        return policy
 
     def manner(self, model: str) -> Manner:
         """How answers of `model`, as a client calls it, are asked for and kept whole."""

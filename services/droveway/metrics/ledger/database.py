@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiosqlite
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import (
@@ -116,7 +117,8 @@ class Database:
         """
         await self.engine.dispose()
         for thread in list(self._threads):
-            await asyncio.to_thread(thread.join, CLOSED_WITHIN_S)
+            if thread.is_alive():
+                await asyncio.to_thread(thread.join, CLOSED_WITHIN_S)
 
 
 def _url(told: str) -> URL:
@@ -147,9 +149,20 @@ def _with_ssl(url: URL) -> URL:
 
 
 def _sqlite(url: URL, threads: weakref.WeakSet[threading.Thread]) -> AsyncEngine:
+    def _connect(*told: Any, **options: Any) -> aiosqlite.Connection:
+        connection = aiosqlite.connect(*told, **options)
+        thread = connection._thread  # noqa: SLF001 - nothing else tells when its work is done
+        thread.daemon = True
+        threads.add(thread)
+        return connection
+
     engine = create_async_engine(
         url,
-        connect_args={"isolation_level": None, "timeout": BUSY_S},
+        connect_args={
+            "isolation_level": None,
+            "timeout": BUSY_S,
+            "async_creator_fn": _connect,
+        },
         pool_size=_CONNECTIONS,
         max_overflow=0,
         pool_use_lifo=True,  # a connection forgets the pages that another one has changed
@@ -157,7 +170,6 @@ def _sqlite(url: URL, threads: weakref.WeakSet[threading.Thread]) -> AsyncEngine
 
     @event.listens_for(engine.sync_engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
-        threads.add(connection.driver_connection._thread)  # noqa: SLF001 - nothing else tells it
         cursor = connection.cursor()
         for pragma in _PRAGMAS:
             cursor.execute(f"PRAGMA {pragma}")

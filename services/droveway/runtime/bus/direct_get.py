@@ -109,7 +109,7 @@ class DirectGet:
         if (plain := _PLAIN.fullmatch(headers or b"")) is not None:
             name, sequence, stamp = plain.groups()
             self._messages.append(
-                Stored(name.decode(), int(sequence), _nanoseconds(stamp.decode()), "", payload)
+                Stored(_text(name), int(sequence), _nanoseconds(stamp.decode()), "", payload)
             )
             return
         status = status_of(headers)
@@ -156,6 +156,11 @@ async def reading(bus: Bus, stream: str, timeout_s: float) -> AsyncIterator[Dire
         yield reader
     finally:
         subscription.close()
+
+
+def _text(name: bytes) -> str:
+    """A subject may be any bytes: who may publish there chose them."""
+    return name.decode("utf-8", "replace")
 
 
 def _stored(fields: dict[str, str], payload: bytes) -> Stored:
