@@ -1,6 +1,7 @@
 """Retries, budgets and breakers as clients and providers see them."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import msgspec
@@ -45,10 +46,10 @@ async def test_a_short_retry_after_is_waited_for_and_a_long_one_is_the_clients(
         running_stack(own_nats, tmp_path, configure=only_first, environment=UNSPARED) as stack,
         stack.client() as client,
     ):
-        with Pace() as pace:
-            got = await ask(client, chat_body("fault-numbered-3+429-1+times-1"))
+        began_s = time.monotonic()
+        got = await ask(client, chat_body("fault-numbered-3+429-1+times-1"))
         assert got.status == 200
-        assert pace.elapsed_s >= 1.0
+        assert time.monotonic() - began_s >= 1.0
         told = await ask(client, chat_body("fault-429-9"))
         assert told.status == 429
         assert told.headers["retry-after"] == "9"
