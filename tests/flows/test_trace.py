@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -38,7 +38,7 @@ def _configure(config: Config) -> Config:
     return msgspec.structs.replace(config, routes=(detour, *config.routes))
 
 
-def _of(spans: list[ReceivedSpan], trace_id: str) -> list[ReceivedSpan]:
+def _of(spans: Sequence[ReceivedSpan], trace_id: str) -> list[ReceivedSpan]:
     return [span for span in spans if span.trace_id.hex() == trace_id]
 
 
