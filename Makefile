@@ -2,7 +2,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-WORKERS ?= 3
+WORKERS ?= 2
+FLOW_WORKERS ?= 3
 ARGS ?=
 
 CACHE := .cache
@@ -33,7 +34,8 @@ help: ## Print this list.
 	@printf 'Droveway. Each target sets up what it needs by itself.\n\n'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@printf '\nVariables: PYTHON=python3.12 for the interpreter, ARGS="..." for more arguments,\n'
-	@printf 'WORKERS=4 for tests side by side (0: in one process, as a debugger needs it).\n'
+	@printf 'WORKERS=4 for tests side by side (0: in one process, as a debugger needs it),\n'
+	@printf 'FLOW_WORKERS=4 for those of several services, which wait more than they compute.\n'
 
 run: $(RUN_READY) ## Start everything on this machine and send a first request (ARGS: of droveway up).
 	@$(VENV)/bin/droveway up --demo $(ARGS)
@@ -43,7 +45,7 @@ run-local: $(LOCAL_MODEL_READY) ## As run, with a small real model on this machi
 
 test: $(DEV_READY) ## Run the tests, small ones first (ARGS: of pytest).
 	$(PYTEST) $(EVERYDAY) tests $(FLOWS:%=--ignore=%) $(ARGS)
-	$(if $(FLOWS),$(PYTEST) $(EVERYDAY) $(FLOWS) $(ARGS))
+	$(if $(FLOWS),$(PYTEST) $(EVERYDAY) -n $(FLOW_WORKERS) $(FLOWS) $(ARGS))
 
 test-fast: $(DEV_READY) ## Run the small tests only.
 	$(PYTEST) $(EVERYDAY) tests $(FLOWS:%=--ignore=%) $(ARGS)

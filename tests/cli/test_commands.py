@@ -24,7 +24,7 @@ COMMANDS = (
     "top", "providers list", "canary show",
 )  # fmt: skip
 SERVICES = {"gateway", "router", "limiter", "caller", "metrics", "simulator"}
-HELP_LIMIT_S = 0.2
+HELP_LIMIT_S = 0.3
 
 
 class Outcome(NamedTuple):

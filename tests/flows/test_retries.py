@@ -85,7 +85,8 @@ async def test_a_provider_that_is_down_is_left_alone_and_comes_back(
 
     def configure(config: Config) -> Config:
         detour = route("detour", ("upstream-1", down), ("upstream-2", "numbered-3"))
-        return msgspec.structs.replace(config, routes=(detour, *config.routes))
+        health = Health(open_s=0.5, open_cap_s=0.5)
+        return msgspec.structs.replace(config, routes=(detour, *config.routes), health=health)
 
     async with (
         running_stack(own_nats, tmp_path, simulators=2, configure=configure) as stack,

@@ -348,7 +348,7 @@ async def test_a_missing_bucket_leaves_the_file_in_force(tmp_path: Path) -> None
             async with server.bus("operator") as admin:
                 await put_key(admin, key("k2", "b"))
             assert await world.directory.until_loaded(5)
-            assert [*world.directory.keys] == ["k1", "k2"]
+            await until(lambda: [*world.directory.keys] == ["k1", "k2"])
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 

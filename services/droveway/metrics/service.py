@@ -123,7 +123,7 @@ class _Told:
     def begin(self, so_far: Totals) -> None:
         """This process counts from here on; of what an empty ledger reads up nobody waits for."""
         self._metrics.begin(so_far)
-        self._since_ns = 0 if any(so_far) else time.time_ns()
+        self._since_ns = 0 if any(so_far.requests.values()) else time.time_ns()
 
     def count(self, counted: Counted) -> None:
         """A transaction is committed."""
