@@ -100,16 +100,9 @@ class AttemptRecord:
         A provider that was left while it worked has read the input, and bills it.
         """
         told = self.facts.settle(self.input_estimate_tokens)
-        if told.input_tokens or told.output_tokens:
+        if not self._left_at_work or told.input_tokens or told.output_tokens:
             return told
-        if self._left_at_work:
-            return Usage(self.input_estimate_tokens, 0, estimated=True)
-        return Usage() if self._refused else told
-
-    @property
-    def _refused(self) -> bool:
-        """It told an error, or didn't even get the request: that costs nothing, for certain."""
-        return not self.request_sent or (self.status != 0 and not 200 <= self.status < 300)
+        return Usage(self.input_estimate_tokens, 0, estimated=True)
 
     @property
     def _left_at_work(self) -> bool:
