@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +55,5 @@ def test_a_packaged_chart_brings_them_along(tmp_path: Path) -> None:
     helm("package", str(CHART), "--destination", str(tmp_path))
     (archive,) = tmp_path.glob("*.tgz")
     assert archive.stat().st_size * 4 / 3 < LARGEST_RELEASE_BYTES
-    with tarfile.open(archive) as packed:
-        packed.extractall(tmp_path, filter="data")
+    subprocess.run(["tar", "-xzf", str(archive), "-C", str(tmp_path)], check=True)
     assert config_maps(tmp_path / "droveway").keys() == config_maps(CHART).keys()
