@@ -151,17 +151,14 @@ async def _ask(stack: Stack, count: int) -> None:
 
 async def _counted(nats: NatsServer, url: str) -> None:
     """Waits until the database has what the stream has; the last rows may be on their way."""
-    database = Database(url)
+    async with opened(url) as database:
 
-    async def lacking() -> tuple[int, int]:
-        found = await stored_rows(nats)
-        attempts, requests = await _sizes(database)
-        return len(attempts_of(found)) - attempts, len(requests_of(found)) - requests
+        async def lacking() -> tuple[int, int]:
+            found = await stored_rows(nats)
+            attempts, requests = await _sizes(database)
+            return len(attempts_of(found)) - attempts, len(requests_of(found)) - requests
 
-    try:
         await _until(lacking, (0, 0))
-    finally:
-        await database.close()
 
 
 async def _until(look: Callable[[], Awaitable[T]], wanted: T) -> None:
