@@ -145,8 +145,9 @@ async def test_a_flood_of_one_tenants_requests_stops_no_other(
     dropped = await world.value("gateway", DROPPED) - dropped
     refused = await world.value("gateway", "droveway_key_rate_refused_total") - refused
     passed, took_s = FLOOD - dropped - refused, time.monotonic() - began_s
-    assert 0 < passed <= PER_S * (1 + took_s)
-    assert world.log.events["key_floods"] - lines <= 1 + took_s
+    seconds = 2 + took_s  # the counted ones may begin before it and end after it
+    assert 0 < passed <= PER_S * seconds
+    assert world.log.events["key_floods"] - lines <= seconds
     assert await world.value("gateway", "droveway_bus_reconnects_total") == 0
 
 

@@ -3,17 +3,14 @@
 import logging
 
 from droveway.caller.credential_limits import CredentialLimits
-from droveway.contracts.envelope import MALFORMED, encode, is_inbox_of
-from droveway.contracts.providers import ProvidersReset, ResetDone, question_decoder
+from droveway.contracts.envelope import encode
+from droveway.contracts.providers import ProvidersReset, ResetDone
 from droveway.otel.logs import log_event
 from droveway.runtime.bus import Bus
 from droveway.runtime.news import publish_news
-from droveway.runtime.rare_log import RareLog
+from droveway.runtime.provider_questions import question_of
 
 log = logging.getLogger(__name__)
-_bad_question = RareLog(log, "bad_question")
-
-_ASKERS = frozenset({"gateway", "operator"})
 
 
 class Resets:
@@ -25,12 +22,8 @@ class Resets:
 
     def on_question(self, payload: bytes, reply: str) -> None:
         """Ends cooldowns; a single model has none, and how targets fare is told by routers."""
-        try:
-            question = question_decoder.decode(payload)
-        except MALFORMED as error:
-            _bad_question.warn(reason=str(error)[:200])
-            return
-        if not isinstance(question, ProvidersReset) or not is_inbox_of(reply, _ASKERS):
+        question = question_of(payload, reply)
+        if not isinstance(question, ProvidersReset):
             return
         if not question.model:
             self._limits.reset(question.provider)

@@ -5,7 +5,6 @@ They are asked, not looked up: what answers is connected and alive. Any tool tha
 """
 
 import asyncio
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,13 +20,10 @@ from droveway.contracts import discovery
 from droveway.contracts.envelope import MALFORMED, PREFIX, new_instance
 from droveway.runtime.bus import Bus, BusSettings, connect
 from droveway.runtime.errors import DrovewayError
+from droveway.runtime.gather_answers import Patience, gather_answers
 
 CONNECT_WITHIN_S = 5.0
-FIRST_ANSWER_S = 1.0
-"""How long nobody may answer until nobody is there."""
-QUIET_S = 0.25
-"""No further answer for this long: all have answered."""
-LONGEST_S = 5.0
+PATIENCE = Patience(quiet_s=0.25, longest_s=5.0)
 MAX_ANSWERS = 10_000
 """Further ones are left out: an answer is half a kilobyte."""
 
@@ -92,42 +88,18 @@ async def ask(bus: Bus) -> list[discovery.Stats]:
         BusError: There is no connection.
     """
     found: dict[str, discovery.Stats] = {}
-    heard = asyncio.Event()
-    nobody = asyncio.Event()
 
-    def on_answer(payload: bytes) -> None:
+    def take(payload: bytes) -> bool:
         try:
             answer = discovery.stats_decoder.decode(payload)
         except MALFORMED:
-            return  # of another's service in the same account, not as the protocol has it
+            return False  # of another's service in the same account, not as the protocol has it
         if len(found) < MAX_ANSWERS:
             found[answer.id] = answer
-        heard.set()
+        return True
 
-    def on_nobody() -> None:
-        nobody.set()
-        heard.set()
-
-    inbox = bus.open_inbox(on_answer, on_nobody)
-    try:
-        bus.publish(f"{discovery.ROOT}.STATS", b"", inbox.subject)
-        await _until_quiet(heard, nobody)
-    finally:
-        inbox.close()
+    await gather_answers(bus, f"{discovery.ROOT}.STATS", b"", take, PATIENCE)
     return sorted(found.values(), key=lambda one: (one.name, one.id))
-
-
-async def _until_quiet(heard: asyncio.Event, nobody: asyncio.Event) -> None:
-    until_s = time.monotonic() + LONGEST_S
-    wait_s = FIRST_ANSWER_S
-    while time.monotonic() < until_s and not nobody.is_set():
-        heard.clear()
-        try:
-            async with asyncio.timeout(wait_s):
-                await heard.wait()
-        except TimeoutError:
-            return
-        wait_s = QUIET_S
 
 
 def _ask(data: Path) -> list[discovery.Stats]:

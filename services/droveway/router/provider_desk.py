@@ -4,23 +4,15 @@ import logging
 
 import msgspec
 
-from droveway.contracts.envelope import MALFORMED, encode, is_inbox_of
-from droveway.contracts.providers import (
-    ProvidersAsked,
-    ProvidersReset,
-    ResetDone,
-    question_decoder,
-)
+from droveway.contracts.envelope import encode
+from droveway.contracts.providers import ProvidersAsked, ProvidersReset, ResetDone
 from droveway.otel.logs import log_event
 from droveway.router.providers import Providers
 from droveway.runtime.bus import Bus
 from droveway.runtime.news import publish_news
-from droveway.runtime.rare_log import RareLog
+from droveway.runtime.provider_questions import question_of
 
 log = logging.getLogger(__name__)
-_bad_question = RareLog(log, "bad_question")
-
-_ASKERS = frozenset({"gateway", "operator"})
 
 
 class ProviderDesk:
@@ -32,13 +24,7 @@ class ProviderDesk:
 
     def on_question(self, payload: bytes, reply: str) -> None:
         """Answers, where it is a gateway or an operator that asks."""
-        try:
-            question = question_decoder.decode(payload)
-        except MALFORMED as error:
-            _bad_question.warn(reason=str(error)[:200])
-            return
-        if not is_inbox_of(reply, _ASKERS):
-            return
+        question = question_of(payload, reply)
         match question:
             case ProvidersAsked():
                 self._answer(reply, self._providers.seen(question.provider))

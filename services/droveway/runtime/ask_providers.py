@@ -1,8 +1,5 @@
 """Asks all routers how targets fare, and has all routers and callers start anew."""
 
-import asyncio
-import time
-
 import msgspec
 
 from droveway.contracts.envelope import MALFORMED, encode
@@ -17,12 +14,9 @@ from droveway.contracts.providers import (
 )
 from droveway.runtime.bus import Bus
 from droveway.runtime.errors import BusError, DrovewayError
+from droveway.runtime.gather_answers import Patience, gather_answers
 
-FIRST_ANSWER_S = 1.0
-"""How long nobody may answer until nobody is there."""
-QUIET_S = 0.2
-"""No further answer for this long: all have answered."""
-LONGEST_S = 3.0
+PATIENCE = Patience(quiet_s=0.2, longest_s=3.0)
 MAX_ANSWERS = 1_000
 
 
@@ -53,40 +47,18 @@ async def reset_providers(bus: Bus, provider: str = "", model: str = "") -> list
 
 async def _ask(bus: Bus, question: msgspec.Struct) -> list[Answer]:
     found: list[Answer] = []
-    heard, nobody = asyncio.Event(), asyncio.Event()
 
-    def on_answer(payload: bytes) -> None:
+    def take(payload: bytes) -> bool:
         try:
             answer = answer_decoder.decode(payload)
         except MALFORMED:
-            return  # of a later version
+            return False  # of a later version
         if len(found) < MAX_ANSWERS:
             found.append(answer)
-        heard.set()
+        return True
 
-    def on_nobody() -> None:
-        nobody.set()
-        heard.set()
-
-    inbox = bus.open_inbox(on_answer, on_nobody)
     try:
-        bus.publish(providers_subject(), encode(question), inbox.subject)
-        await _until_quiet(heard, nobody)
+        await gather_answers(bus, providers_subject(), encode(question), take, PATIENCE)
     except BusError as error:
         raise NobodyAnswers(f"routers can't be asked: {error}") from None
-    finally:
-        inbox.close()
     return found
-
-
-async def _until_quiet(heard: asyncio.Event, nobody: asyncio.Event) -> None:
-    until_s = time.monotonic() + LONGEST_S
-    wait_s = FIRST_ANSWER_S
-    while time.monotonic() < until_s and not nobody.is_set():
-        heard.clear()
-        try:
-            async with asyncio.timeout(wait_s):
-                await heard.wait()
-        except TimeoutError:
-            return
-        wait_s = QUIET_S

@@ -6,15 +6,10 @@ import msgspec
 
 from droveway.contracts.audit import AuditRecorded, Author
 from droveway.contracts.canary import CanaryOrder, encode_order, entry_of, order_decoder
-from droveway.contracts.envelope import MALFORMED
-from droveway.contracts.jetstream import ROUTING
-from droveway.runtime.access_errors import EntryInvalid, StoreUnavailable
 from droveway.runtime.audit_trail import new_event_id, now
-from droveway.runtime.audited_write import TIMEOUT_S, audited_write
+from droveway.runtime.audited_write import audited_write
 from droveway.runtime.bus import Bus
-from droveway.runtime.bus.direct_get import Stored, reading
-from droveway.runtime.errors import BusError
-from droveway.runtime.routing_orders import MAX_ORDER_BYTES
+from droveway.runtime.routing_entries import check_size, decoded, last_of, subject_of
 
 
 class StoredOrder(NamedTuple):
@@ -37,14 +32,10 @@ class CanaryStore:
         Raises:
             StoreUnavailable: Nobody can say, or it can't be read.
         """
-        try:
-            async with reading(self._bus, f"KV_{ROUTING}", TIMEOUT_S) as reader:
-                stored = await reader.last(_subject(route))
-        except BusError as error:
-            raise StoreUnavailable(str(error)) from None
+        stored = await last_of(self._bus, entry_of(route))
         if stored is None:
             return StoredOrder(None, 0)
-        return StoredOrder(_read(stored), stored.sequence)
+        return StoredOrder(decoded(stored, order_decoder), stored.sequence)
 
     async def set(
         self, present: StoredOrder, order: CanaryOrder, author: Author, verb: str
@@ -65,9 +56,7 @@ class CanaryStore:
         """
         order = msgspec.structs.replace(order, at=now(), by=f"{author.via} {author.id}")
         value = encode_order(order)
-        if len(value) > MAX_ORDER_BYTES:
-            text = f"the canary has {len(value)} bytes; at most {MAX_ORDER_BYTES} are kept"
-            raise EntryInvalid(text)
+        check_size("canary", value)
         event = AuditRecorded(
             id=new_event_id(),
             at=order.at,
@@ -79,26 +68,11 @@ class CanaryStore:
             reason=order.reason,
         )
         await audited_write(
-            self._bus, _subject(order.route), event, present.revision, value,
+            self._bus, subject_of(entry_of(order.route)), event, present.revision, value,
             revoking=order.state == "rolled_back",
         )  # fmt: skip
         return order
 
 
-def _subject(route: str) -> str:
-    return f"$KV.{ROUTING}.{entry_of(route)}"
-
-
 def _seen(order: CanaryOrder | None) -> dict[str, Any] | None:
     return None if order is None else msgspec.to_builtins(order)
-
-
-def _read(stored: Stored) -> CanaryOrder | None:
-    if stored.operation:
-        return None
-    try:
-        return order_decoder.decode(stored.payload)
-    except MALFORMED as error:
-        raise StoreUnavailable(
-            f"{stored.subject} can't be read, so it can't be changed: {error}"
-        ) from None

@@ -21,7 +21,7 @@ from droveway.runtime.audited_write import TIMEOUT_S, audited_write
 from droveway.runtime.bus import Bus
 from droveway.runtime.bus.direct_get import Stored, reading
 from droveway.runtime.errors import BusError
-from droveway.runtime.routing_orders import MAX_ORDER_BYTES
+from droveway.runtime.routing_entries import check_size, decoded, last_of, subject_of
 
 _PAGE_ENTRIES = 256
 _PAGE_BYTES = 1024 * 1024
@@ -48,11 +48,7 @@ class SwitchStore:
         Raises:
             StoreUnavailable: Nobody can say, or it can't be read.
         """
-        try:
-            async with reading(self._bus, f"KV_{ROUTING}", TIMEOUT_S) as reader:
-                stored = await reader.last(_subject(provider))
-        except BusError as error:
-            raise StoreUnavailable(str(error)) from None
+        stored = await last_of(self._bus, entry_name(provider))
         if stored is None:
             return StoredSwitch(ProviderSwitch(id=provider), 0)
         return StoredSwitch(_read(stored), stored.sequence)
@@ -66,7 +62,7 @@ class SwitchStore:
         found: dict[str, StoredSwitch] = {}
         try:
             async with reading(self._bus, f"KV_{ROUTING}", TIMEOUT_S) as reader:
-                pattern = f"$KV.{ROUTING}.{ENTRIES}*"
+                pattern = subject_of(f"{ENTRIES}*")
                 async for stored in reader.messages(pattern, _PAGE_ENTRIES, _PAGE_BYTES):
                     switch = _read(stored)
                     found[switch.id] = StoredSwitch(switch, stored.sequence)
@@ -90,9 +86,7 @@ class SwitchStore:
         by = f"{author.via} {author.id}"[:256]
         switch = msgspec.structs.replace(switch, at=now(), by=by)
         value = msgspec.json.encode(switch)
-        if len(value) > MAX_ORDER_BYTES:
-            text = f"the entry has {len(value)} bytes; at most {MAX_ORDER_BYTES} are kept"
-            raise EntryInvalid(text)
+        check_size("entry", value)
         off = switched_off(switch)
         event = AuditRecorded(
             id=new_event_id(),
@@ -105,7 +99,12 @@ class SwitchStore:
             reason=switch.reason,
         )
         revision = await audited_write(
-            self._bus, _subject(switch.id), event, present.revision, value, revoking=off
+            self._bus,
+            subject_of(entry_name(switch.id)),
+            event,
+            present.revision,
+            value,
+            revoking=off,
         )
         return StoredSwitch(switch, revision)
 
@@ -165,21 +164,11 @@ def reset_event(provider: str, model: str, author: Author) -> AuditRecorded:
     )
 
 
-def _subject(provider: str) -> str:
-    return f"$KV.{ROUTING}.{entry_name(provider)}"
-
-
 def _seen(present: StoredSwitch) -> dict[str, Any] | None:
     seen: dict[str, Any] = msgspec.to_builtins(present.switch)
     return seen if present.revision else None
 
 
 def _read(stored: Stored) -> ProviderSwitch:
-    if stored.operation:
-        return ProviderSwitch(id=stored.subject.rpartition(".")[2])
-    try:
-        return switch_decoder.decode(stored.payload)
-    except MALFORMED as error:
-        raise StoreUnavailable(
-            f"{stored.subject} can't be read, so it can't be changed: {error}"
-        ) from None
+    found = decoded(stored, switch_decoder)
+    return ProviderSwitch(id=stored.subject.rpartition(".")[2]) if found is None else found
