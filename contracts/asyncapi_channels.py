@@ -33,7 +33,7 @@ _STEERING = ("relay.credit", "relay.taken", "relay.resend", "relay.cancel", "rel
 _PROVIDERS = ("providers.seen.v1", "providers.reset_done.v1")
 _REPORTS = (
     *("report.made.v1", "stats.made.v1", "bill.made.v1", "comparison.made.v1"),
-    "report.refused.v1",
+    *("fill.told.v1", "report.refused.v1"),
 )
 
 CHANNELS: tuple[Channel, ...] = (
@@ -154,7 +154,10 @@ CHANNELS: tuple[Channel, ...] = (
         "report",
         f"{PREFIX}.report",
         "An operator, or a gateway for a client, asks what was used and what it cost.",
-        ("report.asked.v1", "stats.asked.v1", "bill.asked.v1", "comparison.asked.v1"),
+        (
+            *("report.asked.v1", "stats.asked.v1", "bill.asked.v1", "comparison.asked.v1"),
+            "fill.asked.v1",
+        ),
         ("gateway_inbox", "operator_inbox"),
     ),
     Channel(

@@ -6,11 +6,9 @@ differs and exits 1.
 
 import argparse
 import importlib
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -18,12 +16,13 @@ import asyncapi_document
 from droveway.contracts import limits
 from droveway.contracts.config import Config
 from droveway.contracts.errors import CATALOGUE
+from droveway.contracts.json_schema import FILE_TITLE, schema
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SCHEMAS = "contracts/schemas"
 FAMILIES = (
     "client", "inference", "admission", "dispatch", "health", "providers", "settlement", "relay",
-    "usage", "limits", "comparison", "reports",
+    "usage", "limits", "comparison", "fill", "reports",
 )  # fmt: skip
 """Modules with messages, in the order in which a request meets them."""
 
@@ -42,18 +41,6 @@ def messages() -> Iterator[tuple[str, type[msgspec.Struct]]]:
                 continue
             short = "." not in str(config.tag)
             yield f"{family}.{value.__name__.lower()}" if short else str(config.tag), value
-
-
-def schema(kind: Any, name: str) -> str:
-    """One message's JSON Schema (2020-12), as it is in the repository."""
-    (reference,), components = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
-    document = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": name,
-        **reference,
-        "$defs": dict(sorted(components.items())),
-    }
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def errors_page() -> str:
@@ -87,7 +74,7 @@ def errors_page() -> str:
 def generated() -> dict[str, str]:
     """Every generated file, by its path in the repository."""
     files = {f"{SCHEMAS}/{name}.json": schema(kind, name) for name, kind in messages()}
-    files[f"{SCHEMAS}/config.json"] = schema(Config, "droveway.yaml")
+    files[f"{SCHEMAS}/config.json"] = schema(Config, FILE_TITLE)
     files["contracts/asyncapi.json"] = asyncapi_document.text(dict(messages()))
     files["docs/errors.md"] = errors_page()
     return files

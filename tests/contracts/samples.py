@@ -9,6 +9,7 @@ from droveway.contracts import (
     client,
     comparison,
     dispatch,
+    fill,
     health,
     inference,
     limits,
@@ -129,12 +130,17 @@ _COMPARED = comparison.ChannelLine(
     total=comparison.Spread(1_200_000, 1_000_000, 1_900_000, 1_990_000),
     first_token=comparison.Spread(300_000, 250_000, 400_000, 410_000), input_tokens=100,
     output_tokens=50, cache_read_tokens=40, cost_nano_usd=1_200_000, projected_nano_usd=9_000_000,
+    estimated_tokens=15,
 )  # fmt: skip
 _COMPARISON = comparison.ComparisonMade(
     route="gpt-5*", since_ms=1_790_000_000_000, until_ms=1_790_003_600_000
 )
 _COMPARISON_ASKED = comparison.ComparisonAsked(
     route="gpt-5*", since_ms=1_790_000_000_000, until_ms=1_790_003_600_000
+)
+
+_FILL = fill.FillTold(
+    at_ms=1_790_000_000_000, streams=(fill.StreamFill(name="USAGE", answering=False),)
 )
 
 _OPENED = client.Opened(
@@ -195,6 +201,8 @@ SHORT: tuple[msgspec.Struct, ...] = (
     _REQUEST_ROW,
     _COMPARISON_ASKED,
     _COMPARISON,
+    fill.FillAsked(),
+    _FILL,
     _REPORT_ASKED,
     reports.StatsAsked(since_ms=0, until_ms=1),
     reports.BillAsked(request_id=REQUEST),
@@ -226,13 +234,14 @@ FULL: tuple[msgspec.Struct, ...] = (
             logprobs=True, choices=True, embeddings=True, continues=True,
         ),
         attempts_left=2, ask=3, instead_of=OTHER_ROUTER, api_version="2026-10-21",
-        api_features="context-1m-2025-08-07", user=RELAY, region="eu", max_queue_ms=2_000,
-        avoid=("openai/gpt-5",), attempts_made=1, idle_ms=30_000,
+        api_features="context-1m-2025-08-07", user=RELAY, prefix=RELAY, region="eu",
+        avoid=("openai/gpt-5",), attempts_made=1, idle_ms=30_000, max_queue_ms=2_000,
     ),
     inference.Accepted(request_id=REQUEST, router=ROUTER, **_STANDING),
     inference.Waiting(request_id=REQUEST, router=ROUTER, attempt=2),
     inference.Refused(
-        request_id=REQUEST, router=ROUTER, failure=FAILURE, tried=(TRIED,), **_STANDING
+        request_id=REQUEST, router=ROUTER, failure=FAILURE, tried=(TRIED,), spent=True,
+        **_STANDING,
     ),
     _change(
         _ASKED, input_tokens=10, max_output_tokens=100, choices=2, ask=3, instead_of=OTHER_ROUTER,
@@ -264,8 +273,8 @@ FULL: tuple[msgspec.Struct, ...] = (
     _change(
         _ROUTED, attempt=2, include_usage=True, body=PULLED, received_ns=NS, admitted_ns=NS + 1,
         routed_ns=NS + 2, api_version="2026-10-21", api_features="context-1m-2025-08-07",
-        lease_ms=10_000, channel="canary", gathered=True, continuable=True, continues=True,
-        connect_ms=3_000, write_ms=30_000, idle_ms=30_000,
+        lease_ms=10_000, config="0a1b2c3d4e5f", channel="canary", gathered=True,
+        continuable=True, continues=True, connect_ms=3_000, write_ms=30_000, idle_ms=30_000,
     ),
     dispatch.AttemptFailed(
         attempt_id=ATTEMPT, caller=CALLER, failure=FAILURE, status=504, request_sent=True
@@ -335,6 +344,15 @@ FULL: tuple[msgspec.Struct, ...] = (
     ),
     msgspec.structs.replace(
         _COMPARISON, channels=(_COMPARED,), cny_per_usd=7.3
+    ),
+    fill.FillAsked(),
+    _change(
+        _FILL, broker_ahead_ms=-7,
+        streams=(
+            fill.StreamFill(
+                name="USAGE", answering=True, bytes=1, limit_bytes=2, messages=3, limit_messages=4
+            ),
+        ),
     ),
     reports.StatsAsked(since_ms=1, until_ms=2, only=reports.Only(key_id="k1")),
     _change(

@@ -33,6 +33,12 @@ GOLDEN: dict[bytes, events.Event] = {
     b'{"t":"cooldown.ended.v1","provider":"openai","credential":"main"}': events.CooldownEnded(
         provider="openai", credential="main"
     ),
+    b'{"t":"target.opened.v1","provider":"openai","model":"gpt-5","why":"slow"}': (
+        events.TargetOpened(provider="openai", model="gpt-5", why="slow")
+    ),
+    b'{"t":"target.closed.v1","provider":"openai","model":"gpt-5"}': events.TargetClosed(
+        provider="openai", model="gpt-5"
+    ),
     b'{"t":"config.adopted.v1"}': events.ConfigAdopted(),
     b'{"t":"config.refused.v1","findings":2}': events.ConfigRefused(findings=2),
     b'{"t":"owner.changed.v1","partition":0,"sequence":8}': events.OwnerChanged(

@@ -5,7 +5,14 @@ from contextlib import asynccontextmanager
 
 from droveway.contracts.access import Key, Tenant
 from droveway.contracts.audit import Author
-from droveway.contracts.jetstream import ACCESS, AUDIT, ROUTING, audit_stream, values_bucket
+from droveway.contracts.jetstream import (
+    ACCESS,
+    AUDIT,
+    ROUTING,
+    audit_stream,
+    config_bucket,
+    values_bucket,
+)
 from droveway.runtime.access_errors import EntryMissing
 from droveway.runtime.access_store import AccessStore, keys_store, tenants_store
 from droveway.runtime.bus import Bus
@@ -23,6 +30,7 @@ async def make_streams(nats: NatsServer) -> None:
         for body in (
             values_bucket(ACCESS, 64 * _MIB, 1),
             values_bucket(ROUTING, 4 * _MIB, 1),
+            config_bucket(16 * _MIB, 1),
             audit_stream(64 * _MIB, 1),
         ):
             try:

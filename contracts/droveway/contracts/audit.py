@@ -41,18 +41,18 @@ class AuditRecorded(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     tag="audit.recorded.v1", tag_field="t",
 ):  # fmt: skip
-    """One change of a key, a tenant or a route's canary."""
+    """One change of a key, a tenant, a route's canary or the configuration."""
 
     id: Id
     at: str
     """RFC 3339, UTC, milliseconds, by the author's clock; the stream has the broker's."""
     by: Author
     action: str
-    """`key.created`, `key.rotated`, `tenant.updated`, `canary.advanced` and so on."""
+    """`key.created`, `tenant.updated`, `canary.advanced`, `config.applied` and so on."""
     target: str
-    """`key.<id>`, `tenant.<id>` or `canary.<route>`."""
+    """`key.<id>`, `tenant.<id>`, `canary.<route>` or `config`."""
     before: dict[str, Any] | None = None
-    """The entry without hashes; absent where there was none."""
+    """The entry without hashes, of the configuration its version; absent where there was none."""
     after: dict[str, Any] | None = None
     """Absent where there is none any more."""
     outcome: Outcome = "begun"

@@ -80,6 +80,8 @@ class ChannelLine(msgspec.Struct, frozen=True, kw_only=True):
     cost_nano_usd: NanoUsd = 0
     projected_nano_usd: NanoUsd | None = None
     """What a whole month costs at the route's pace of this time if this channel has all of it."""
+    estimated_tokens: int = 0
+    """Of input and output, what no provider told: of calls that were cut off or never answered."""
 
     @property
     def success_rate(self) -> float | None:

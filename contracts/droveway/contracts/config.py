@@ -144,8 +144,19 @@ class Provider(Strict, frozen=True, kw_only=True):
     max_in_flight: Count = 100
     """Per caller; when reached the answer is `Busy` and the router goes elsewhere."""
     max_keepalive: Count = 20
+    """Idle connections that a caller keeps for the next calls; further ones are closed."""
+    keepalive_s: Positive = 4.0
+    """How long it keeps them: less than the provider does, or calls meet its close. Servers often
+    keep theirs for 5 s, large providers for a minute and more."""
     allow_http: bool = False
     """Plain http to a host that isn't loopback."""
+    proxy: str = ""
+    """Where its calls go through: `http://host:port`, or `${NAME}` or `file:/path` of such an
+    address, which may then hold a user and a password; empty: they go straight, whatever the
+    caller's environment says."""
+    ca_file: str = ""
+    """A file of PEM certificates that its certificate is checked against; empty: as the callers'
+    setting `ca_file` says."""
     prices: dict[Name, Price] = msgspec.field(default_factory=dict)
     """By model; a name that ends with `*` means all that begin so, the longest that fits holds."""
 
@@ -266,7 +277,7 @@ class Health(Strict, frozen=True, kw_only=True):
     open_cap_s: Positive = 4.0
 
 
-Strategy = Literal["weighted", "fastest"]
+Strategy = Literal["weighted", "fastest", "cheapest", "cached"]
 Midstream = Literal["error", "continue"]
 Unstreamed = Literal["whole", "stream"]
 
@@ -326,8 +337,9 @@ class Route(Strict, frozen=True, kw_only=True):
     model: Name
     tiers: Annotated[tuple[Tier, ...], msgspec.Meta(min_length=1)]
     strategy: Strategy = "weighted"
-    """In which order the targets of a tier are tried: by their weights' chance, or by the time that
-    they lately took to a first token."""
+    """In which order the targets of a tier are tried: by their weights' chance; by the time that
+    they lately took to a first token; by what the request would cost; or so that prompts with the
+    same beginning go to the same target, which has it cached."""
     fallbacks: Fallbacks = Fallbacks()
     retry: RetryPreset | Retry | None = None
     """Left out: the configuration's."""

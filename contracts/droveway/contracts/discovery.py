@@ -31,8 +31,9 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     """Of the package, as a semantic version."""
     metadata: dict[str, str] = {}
     """`service`, `host` and `pid`; in `Stats` also how the process stands: `unready` (why; empty:
-    it is ready), `open_requests` of a gateway, `owner` (`true`) of a limiter, `usage_lag_rows` of
-    metrics."""
+    it is ready), `config` (the version of the configuration in force), `config_revision` (of an
+    applied one; `0`: it is the file's), `open_requests` of a gateway, `owner` (`true`) of a
+    limiter, `usage_lag_rows` of metrics."""
 
 
 class Pong(_Answer, frozen=True, kw_only=True, tag="io.nats.micro.v1.ping_response"):

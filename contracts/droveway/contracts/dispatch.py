@@ -8,6 +8,7 @@ the router may try elsewhere; after it the router is out of the path.
 
 import msgspec
 
+from droveway.contracts.configuration import ConfigVersion
 from droveway.contracts.envelope import AttemptId, Id, Millis, NoId, RelayId, Text, UnixNs
 from droveway.contracts.envelope import subject as _subject
 from droveway.contracts.errors import Failure
@@ -50,6 +51,8 @@ class CallRouted(msgspec.Struct, frozen=True, kw_only=True, tag="call.routed.v1"
     model: Text
     """The name that the client asked for."""
     target: Target
+    config: ConfigVersion = ""
+    """By which configuration the request is routed."""
     channel: NoId = ""
     """`canary` or `stable`, of a route that has a canary; else empty."""
     stream: bool

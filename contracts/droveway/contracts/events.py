@@ -83,6 +83,23 @@ class CooldownEnded(_Event, frozen=True, kw_only=True, tag="cooldown.ended.v1", 
     credential: Id
 
 
+class TargetOpened(_Event, frozen=True, kw_only=True, tag="target.opened.v1", tag_field="t"):
+    """A router leaves a target alone: too much of what it asked there failed."""
+
+    provider: Id
+    model: Annotated[str, msgspec.Meta(max_length=MAX_MODEL_CHARS)]
+    """The provider's name for it."""
+    why: Id
+    """The code of the failure that opened it; `slow`; `cut`."""
+
+
+class TargetClosed(_Event, frozen=True, kw_only=True, tag="target.closed.v1", tag_field="t"):
+    """A router uses a target again."""
+
+    provider: Id
+    model: Annotated[str, msgspec.Meta(max_length=MAX_MODEL_CHARS)]
+
+
 class ConfigAdopted(_Event, frozen=True, kw_only=True, tag="config.adopted.v1", tag_field="t"):
     """A process works by a new configuration file."""
 
@@ -125,6 +142,8 @@ Event = (
     | BudgetCrossed
     | CooldownBegan
     | CooldownEnded
+    | TargetOpened
+    | TargetClosed
     | ConfigAdopted
     | ConfigRefused
     | OwnerChanged
@@ -134,7 +153,7 @@ Event = (
 )
 OF_SERVICES: dict[str, tuple[type[msgspec.Struct], ...]] = {
     "gateway": (RequestRefused, ConfigAdopted, ConfigRefused),
-    "router": (ConfigAdopted, ConfigRefused),
+    "router": (TargetOpened, TargetClosed, ConfigAdopted, ConfigRefused),
     "limiter": (BudgetCrossed, OwnerChanged, ConfigAdopted, ConfigRefused),
     "caller": (CooldownBegan, CooldownEnded, ConfigAdopted, ConfigRefused),
     "metrics": (LedgerBehind, LedgerCaughtUp, CanaryRolledBack, ConfigAdopted, ConfigRefused),

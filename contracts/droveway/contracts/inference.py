@@ -110,6 +110,8 @@ class InferenceRequested(
     """Answers that are asked for at once."""
     user: UserHash = b""
     """Who is behind the key, hashed: a canary's share of users is always the same users."""
+    prefix: UserHash = b""
+    """Stands for the beginning of the prompt, which a provider may have cached; empty: none."""
     region: Text = ""
     """Where the client says that it is (`x-droveway-region`); empty: not said."""
     max_queue_ms: Millis | None = None
@@ -117,7 +119,8 @@ class InferenceRequested(
     also the most that it waits for room at a provider."""
     avoid: Annotated[tuple[Text, ...], msgspec.Meta(max_length=MAX_AVOIDED)] = ()
     """Targets (`provider/model`) that broke off this request's answer: others go on with it."""
-    attempts_left: int = 3
+    attempts_left: int = 10
+    """The most that its door allows; below it the policy of its route decides."""
     attempts_made: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 0
     """By those who had the request before; attempts are counted on from there."""
     remaining_ms: Millis
@@ -206,6 +209,9 @@ class Refused(Standing, frozen=True, kw_only=True, tag="inference.refused.v1", t
     router: Id
     failure: Failure
     tried: tuple[TriedTarget, ...] = ()
+    spent: bool = False
+    """Retries were made, or would have been but for their budget: the client's own would multiply
+    them."""
 
 
 request_decoder = msgspec.msgpack.Decoder(InferenceRequested)

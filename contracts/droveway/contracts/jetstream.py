@@ -27,11 +27,16 @@ PRICES = "prices"
 """The KV bucket of the price book."""
 ROUTING = "routing"
 """The KV bucket of what operators have changed of routing while it runs."""
+CONFIG = "config"
+"""The KV bucket of the configuration that was applied, and of those before it."""
 AUDIT = "AUDIT"
 """Who changed what, when, from what to what: kept for a year."""
+CONFIG_HISTORY = 64
+"""Revisions of the configuration that are kept."""
 STREAMS = (
     *(USAGE, LIMITS, AUDIT),
-    *(f"KV_{bucket}" for bucket in (IDEMPOTENCY, RESPONSES, SNAPSHOTS, ACCESS, PRICES, ROUTING)),
+    *(f"KV_{bucket}" for bucket in (IDEMPOTENCY, RESPONSES, SNAPSHOTS)),
+    *(f"KV_{bucket}" for bucket in (ACCESS, PRICES, ROUTING, CONFIG)),
 )
 """All streams, those behind buckets among them."""
 MAX_RESPONSE_BYTES = 700 * 1024
@@ -168,3 +173,9 @@ def values_bucket(bucket: str, max_bytes: int, replicas: int) -> dict[str, Any]:
         "deny_delete": True,
         "deny_purge": True,
     }
+
+
+def config_bucket(max_bytes: int, replicas: int) -> dict[str, Any]:
+    """The stream behind the KV bucket: the newest `CONFIG_HISTORY` revisions of its one value."""
+    stream = values_bucket(CONFIG, max_bytes, replicas)
+    return stream | {"max_msgs_per_subject": CONFIG_HISTORY, "discard": "old"}

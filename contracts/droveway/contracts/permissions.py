@@ -14,6 +14,7 @@ from droveway.contracts.envelope import PREFIX
 from droveway.contracts.jetstream import (
     ACCESS,
     AUDIT,
+    CONFIG,
     IDEMPOTENCY,
     LIMITS,
     PRICES,
@@ -80,12 +81,12 @@ USERS: tuple[User, ...] = (
             f"$JS.API.STREAM.MSG.DELETE.KV_{RESPONSES}",
             *_v1("standing.*", "report", "providers", "audit.gateway"),
             *map(_bucket, (ACCESS, ROUTING)),
-            *map(_read, (f"KV_{ACCESS}", f"KV_{ROUTING}", AUDIT)),
+            *map(_read, (f"KV_{ACCESS}", f"KV_{ROUTING}", f"KV_{CONFIG}", AUDIT)),
         ),
         subscribe=(
             _shared("request.*.*", "gateway"),
             *_v1("control.gateway.*", "control.t.*.*"),
-            _bucket(ACCESS),
+            *map(_bucket, (ACCESS, CONFIG)),
             *_heard("gateway"),
         ),
     ),
@@ -94,7 +95,7 @@ USERS: tuple[User, ...] = (
         publish=(
             *_v1("admission.*", "settlement.*", "dispatch.*", "control.caller.*", "usage.*"),
             *_v1("events.router"),
-            _read(f"KV_{ROUTING}"),
+            *map(_read, (f"KV_{ROUTING}", f"KV_{CONFIG}", f"KV_{PRICES}")),
             *_inboxes("router", "gateway", "operator"),
         ),
         subscribe=(
@@ -102,7 +103,7 @@ USERS: tuple[User, ...] = (
             *_v1("direct.*.*", "control.router.*", "health.*", "providers"),
             # While requests wait for room in a credential's limits: each of them needs to hear it.
             *_v1("settlement.*"),
-            _bucket(ROUTING),
+            *map(_bucket, (ROUTING, CONFIG, PRICES)),
             *_heard("router"),
         ),
     ),
@@ -112,13 +113,14 @@ USERS: tuple[User, ...] = (
             *_v1("limits.*", "owner.*", "events.limiter"),
             _bucket(SNAPSHOTS),
             *map(_read, (LIMITS, USAGE, f"KV_{SNAPSHOTS}", f"KV_{ACCESS}", f"KV_{PRICES}")),
+            _read(f"KV_{CONFIG}"),
             f"$JS.API.STREAM.INFO.{LIMITS}",
             *_inboxes("limiter", "router", "gateway", "operator"),
         ),
         subscribe=(
             # Each replica hears all: a standby knows what its owner left unanswered.
             *_v1("admission.*", "settlement.*", "standing.*", "limits.*", "owner.*", "usage.*"),
-            *map(_bucket, (ACCESS, PRICES)),
+            *map(_bucket, (ACCESS, PRICES, CONFIG)),
             *_heard("limiter"),
         ),
     ),
@@ -127,12 +129,14 @@ USERS: tuple[User, ...] = (
         publish=(
             *_v1("control.gateway.*", "control.router.*", "settlement.*", "usage.*", "health.*"),
             *_v1("events.caller"),
+            _read(f"KV_{CONFIG}"),
             *_inboxes("caller", "gateway", "router", "operator"),
         ),
         subscribe=(
             _shared("dispatch.*", "caller"),
             # Each caller spares what another one of its pool was told to spare.
             *_v1("control.caller.*", "health.*", "providers"),
+            _bucket(CONFIG),
             *_heard("caller"),
         ),
     ),
@@ -142,14 +146,14 @@ USERS: tuple[User, ...] = (
             *_v1("usage.*", "events.metrics", "audit.metrics"),
             _bucket(PRICES),
             f"$KV.{ROUTING}.{CANARIES}*",
-            *map(_read, (USAGE, f"KV_{PRICES}", f"KV_{ROUTING}")),
+            *map(_read, (USAGE, f"KV_{ACCESS}", f"KV_{PRICES}", f"KV_{ROUTING}", f"KV_{CONFIG}")),
             *(f"$JS.API.STREAM.INFO.{stream}" for stream in STREAMS),
             *_inboxes("metrics", "gateway", "operator"),
         ),
         subscribe=(
             _shared("report", METRICS),
             *_v1("events.limiter"),
-            _bucket(ROUTING),
+            *map(_bucket, (ACCESS, ROUTING, CONFIG)),
             *_heard("metrics"),
         ),
     ),
@@ -162,7 +166,8 @@ USERS: tuple[User, ...] = (
         name="operator",
         publish=(
             *map(_read, (USAGE, AUDIT, f"KV_{ACCESS}", f"KV_{PRICES}", f"KV_{ROUTING}")),
-            *map(_bucket, (ACCESS, ROUTING)),
+            _read(f"KV_{CONFIG}"),
+            *map(_bucket, (ACCESS, ROUTING, CONFIG)),
             *_v1("standing.*", "report", "providers", "audit.operator"),
             *discovery.asked(),
             *_inboxes("operator"),

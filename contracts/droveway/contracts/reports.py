@@ -12,6 +12,7 @@ import msgspec
 from droveway.contracts.comparison import ComparisonAsked, ComparisonMade
 from droveway.contracts.envelope import MAX_NUMBER, Id, NanoUsd, NoId, Text, UnixNs
 from droveway.contracts.envelope import subject as _subject
+from droveway.contracts.fill import FillAsked, FillTold
 
 METRICS = "metrics"
 """The queue group in which questions are taken."""
@@ -244,8 +245,8 @@ class ReportRefused(
     """Whether the same question may be answered later."""
 
 
-Question = ReportAsked | StatsAsked | BillAsked | ComparisonAsked
-Answer = ReportMade | StatsMade | BillMade | ComparisonMade | ReportRefused
+Question = ReportAsked | StatsAsked | BillAsked | ComparisonAsked | FillAsked
+Answer = ReportMade | StatsMade | BillMade | ComparisonMade | FillTold | ReportRefused
 
 question_decoder = msgspec.msgpack.Decoder(Question)
 answer_decoder = msgspec.msgpack.Decoder(Answer)

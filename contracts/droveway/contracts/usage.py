@@ -67,7 +67,8 @@ class AttemptRecorded(
     key_id: Id
     caller: Id
     witness: NoId = ""
-    """Who tells it instead of its caller, which died: a router, or metrics; empty: its caller."""
+    """Who tells it instead of its caller, which died: a router, a door, or metrics; empty: its
+    caller."""
     router: NoId
     """Empty: its witness doesn't know."""
     provider: Id
