@@ -60,6 +60,14 @@ async def test_connections_are_kept_up_to_the_idle_bound() -> None:
         assert len(upstream.peers) == 5
 
 
+async def test_idle_connections_are_kept_for_as_long_as_is_told() -> None:
+    async with opened(keepalive_s=0.05) as (transport, upstream):
+        await called(transport)
+        assert_at_rest(transport, open_connections=1)
+        await (await upstream.peer()).closed()
+        assert_at_rest(transport)
+
+
 async def test_pool_is_as_large_as_it_is_told_not_a_hundred() -> None:
     naive = AiohttpTransport(limits=httpx.Limits(max_connections=None)).get_client()
     assert naive.connector is not None

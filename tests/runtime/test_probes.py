@@ -68,7 +68,7 @@ def test_what_is_replaced_is_exposed_once() -> None:
     registry, gauges = CollectorRegistry(), Gauges("caller")
     registry.register(gauges)
     for running in (1, 2):
-        gauges.replace("up", partial(Snapshot, running, 0, True), {"to": "a"})
+        gauges.replace("up", [({"to": "a"}, partial(Snapshot, running, 0, True))])
     assert generate_latest(registry).decode().count('droveway_up_running{service="caller"') == 1
 
 

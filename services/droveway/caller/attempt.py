@@ -2,8 +2,9 @@
 
 import time
 
-from droveway.caller.upstreams import Upstream
+from droveway.caller.upstream import Upstream
 from droveway.contracts import usage
+from droveway.contracts.configuration import ConfigVersion
 from droveway.contracts.dispatch import CallRouted
 from droveway.contracts.errors import Failure
 from droveway.contracts.relay import Origin, Usage
@@ -28,8 +29,12 @@ _NO_TRACE = TraceContext(bytes(16), bytes(8), False)
 class AttemptRecord:
     """What becomes one row of USAGE and, when sampled, two spans."""
 
-    def __init__(self, call: CallRouted, caller: str, telemetry: Telemetry) -> None:
+    def __init__(
+        self, call: CallRouted, caller: str, telemetry: Telemetry, config: ConfigVersion = ""
+    ) -> None:
         self.call = call
+        self.config = config
+        """By which configuration it is made."""
         self.facts = Facts()
         self.outcome = "failed"
         self.failure: Failure | None = None
@@ -210,6 +215,7 @@ class AttemptRecord:
                 names.DROVEWAY_TARGET: f"{call.target.provider}/{call.target.model}",
                 names.DROVEWAY_CREDENTIAL: call.target.credential,
                 names.DROVEWAY_CHANNEL: call.channel or None,
+                names.DROVEWAY_CONFIG_VERSION: self.config or None,
                 names.DROVEWAY_COMMITTED: self.committed,
                 names.DROVEWAY_MALFORMED_EVENTS: self.malformed_events or None,
                 names.DROVEWAY_OUTCOME: self.outcome,

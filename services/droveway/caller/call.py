@@ -16,21 +16,24 @@ from droveway.caller.failures import failure_of_status
 from droveway.caller.outgoing import Outgoing, outgoing
 from droveway.caller.phases import Phases
 from droveway.caller.sse_parser import SseCaps, SseParser
+from droveway.caller.upstream import Upstream
 from droveway.caller.upstream_errors import UpstreamError
 from droveway.caller.upstream_response import UpstreamResponse
-from droveway.caller.upstreams import Upstream
 from droveway.contracts.envelope import MALFORMED
 from droveway.contracts.errors import Failure, failure
 from droveway.dialects import dialect
 from droveway.dialects.chat import passing as openai_chat
 from droveway.dialects.estimate import body_tokens
 from droveway.dialects.events import InBandError
+from droveway.dialects.repaired import is_text, repaired
 from droveway.dialects.untranslatable import Untranslatable
 from droveway.runtime.relay import Sender
 
 MAX_ERROR_BYTES = 256 * 1024
 MAX_EVENT_BYTES = 768 * 1024
 """One event is at least one message of the bus, whose `max_payload` is 1 MiB by default."""
+MAX_MALFORMED_EVENTS = 1_000
+"""Events of one stream that are skipped since they can't be read; with one more it is refused."""
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -132,12 +135,27 @@ class UpstreamCall:
 
     async def _relay_whole(self, response: UpstreamResponse) -> None:
         came = (await response.read_all(self._max_answer_bytes)).removeprefix(_BOM).strip()
-        try:
-            body = self._answer.whole(came, self._record.input_estimate_tokens)
-        except InBandError as error:
-            raise CallFailed(error.failure) from None
+        body = self._whole(came)
         self._record.token()
         await self._delivery.whole(body)
+
+    def _whole(self, came: bytes) -> bytes:
+        """The answer as the client sees it; read once more, repaired, where it can't be as it is.
+
+        Raises:
+            CallFailed: It is an error, or none that can be read.
+        """
+        input_tokens = self._record.input_estimate_tokens
+        problem = failure("bad_upstream", "The provider's answer is no UTF-8")
+        form = came if is_text(came) else repaired(came)
+        while form is not None:
+            try:
+                return self._answer.whole(form, input_tokens)
+            except InBandError as error:
+                problem = error.failure
+            again = form is came and problem.code == "bad_upstream"
+            form = repaired(came) if again else None
+        raise CallFailed(problem)
 
     async def _relay_stream(self, response: UpstreamResponse) -> None:
         if not _may_be_events(_content_type(response)):
@@ -205,14 +223,26 @@ class UpstreamCall:
 
     def _take(self, data: bytes, events: list[bytes]) -> Failure | None:
         """Takes in one event and adds to `events` what the client is to see of it."""
-        try:
-            if self._answer.take(data, events):
-                self._has_content = True
-        except InBandError as error:
-            return error.failure
-        except MALFORMED:
-            self._record.malformed_events += 1
-        return None
+        form = data if is_text(data) else repaired(data)
+        while form is not None:
+            try:
+                if self._answer.take(form, events):
+                    self._has_content = True
+            except InBandError as error:
+                return error.failure
+            except MALFORMED:
+                form = repaired(data) if form is data else None
+            else:
+                return None
+        return self._skip()
+
+    def _skip(self) -> Failure | None:
+        """Leaves out an event that can't be read; the failure when that were too many."""
+        self._record.malformed_events += 1
+        if self._record.malformed_events <= MAX_MALFORMED_EVENTS:
+            return None
+        text = f"More than {MAX_MALFORMED_EVENTS} events of the provider's stream can't be read"
+        return failure("bad_upstream", text)
 
 
 def _seconds(limit_ms: int | None, otherwise_s: float) -> float:

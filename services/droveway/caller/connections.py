@@ -1,8 +1,9 @@
 """Our grip on aiohttp's connections: the only place that knows how it is built inside.
 
 aiohttp is told what it does not ask for by itself: how many idle connections to keep, how many
-interim (1xx) answers are too many, and at which stage a call was when it failed. Written against
-aiohttp 3.14; the tests of `transport` fail when one of these grips slips.
+interim (1xx) answers are too many, at which stage a call was when it failed, why a proxy gave no
+tunnel, and that what a provider says unasked is nobody's answer. Written against aiohttp 3.14; the
+tests of `transport` fail when one of these grips slips.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EmptyStreamReader, StreamReader
 
 from droveway.caller.phases import Phase, Phases, PhaseTimer
+from droveway.caller.proxies import TUNNEL_BROKE, tunnel_failure
 from droveway.caller.upstream_errors import BadResponse, Stage, UpstreamError, from_foreign
 from droveway.caller.upstream_url import CheckedResolver
 
@@ -145,17 +147,28 @@ class Request(aiohttp.ClientRequest):
 
 
 class _Handler(ResponseHandler):
-    """A connection's protocol that sees through three answers which fool aiohttp's own.
+    """A connection's protocol that sees through four answers which fool aiohttp's own.
 
     Interim answers without end are skipped without end, each restarting the read time-out; a body
-    whose chunks turn out malformed leaves its reader waiting for ever; and a reset inside a body
-    that lasts until the connection's end looks like that end.
+    whose chunks turn out malformed leaves its reader waiting for ever; a reset inside a body that
+    lasts until the connection's end looks like that end; and what comes while a connection is idle
+    (a 408 before its close) is taken for the next request's answer.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, max_interim: int) -> None:
         super().__init__(loop)
         self._max_interim = max_interim
         self._interim = 0
+        self.idle = False
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; a connection on which they come unasked is of no use any more."""
+        unasked = self.idle and bool(data)
+        if not unasked:
+            super().data_received(data)
+            unasked = self.idle and self.should_close  # behind the answer's end, in one read
+        if unasked:
+            self.abort()
 
     def feed_data(self, data: "tuple[RawResponseMessage, StreamReader]", size: int = 0) -> None:
         """Take one parsed head."""
@@ -215,10 +228,23 @@ class Connector(aiohttp.TCPConnector):
         self, req: aiohttp.ClientRequest, traces: "list[Trace]", timeout: aiohttp.ClientTimeout
     ) -> ResponseHandler:
         CURRENT.get().reused = False
-        return await super()._create_connection(req, traces, timeout)
+        if req.proxy is None:
+            return await super()._create_connection(req, traces, timeout)
+        try:
+            return await super()._create_connection(req, traces, timeout)
+        except TUNNEL_BROKE as error:
+            raise tunnel_failure(error) from None
+
+    async def _get(self, key: "ConnectionKey", traces: "list[Trace]") -> "Connection | None":
+        connection = await super()._get(key, traces)
+        if connection is not None and isinstance(connection.protocol, _Handler):
+            connection.protocol.idle = False
+        return connection
 
     def _release(
         self, key: "ConnectionKey", protocol: ResponseHandler, *, should_close: bool = False
     ) -> None:
         too_many = self.idle >= self._max_idle
+        if isinstance(protocol, _Handler):
+            protocol.idle = True
         super()._release(key, protocol, should_close=should_close or too_many)

@@ -7,6 +7,9 @@ from pathlib import Path
 from droveway.contracts.config import Credential, Provider
 from droveway.runtime.errors import SettingsError
 
+MAX_SECRET_CHARACTERS = 16_384
+"""Of one secret in a file: some are tokens with claims in them, none is a document."""
+
 
 class Secret:
     """A secret that doesn't show in a repr, a log or a traceback."""
@@ -38,24 +41,39 @@ def resolve(
     Raises:
         SettingsError: The variable isn't set, the file can't be read, or it is no header value.
     """
-    env = os.environ if environment is None else environment
-    reference = credential.api_key
     place = f"providers {provider.id!r}, credential {credential.id!r}"
-    if not reference:
+    if not credential.api_key:
         return Secret("")
-    if reference.startswith("${"):
-        name = reference[2:-1]
-        value = env.get(name, "")
-        if not value.strip():
-            raise SettingsError(f"{place}: the environment has no {name}; set it for the caller")
-    else:
-        try:
-            value = Path(reference.removeprefix("file:")).read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{place}: {reference}: {error}") from None
-        if not value.strip():
-            raise SettingsError(f"{place}: {reference} is empty; write the key into it")
-    value = value.strip()
+    value = read_reference(credential.api_key, place, environment)
     if not value.isascii() or not value.isprintable() or " " in value:
         raise SettingsError(f"{place}: the key has characters that no header may carry")
     return Secret(value)
+
+
+def read_reference(reference: str, place: str, environment: Mapping[str, str] | None = None) -> str:
+    """What `${NAME}` or `file:/path` leads to, without the space around it; never empty.
+
+    Args:
+        reference: As it stands in the configuration.
+        place: Where it stands there, for messages.
+        environment: Instead of this process's.
+
+    Raises:
+        SettingsError: The variable isn't set, or the file can't be read or is empty.
+    """
+    if reference.startswith("${"):
+        name = reference[2:-1]
+        value = (os.environ if environment is None else environment).get(name, "").strip()
+        if not value:
+            raise SettingsError(f"{place}: the environment has no {name}; set it for the caller")
+        return value
+    try:
+        with Path(reference.removeprefix("file:")).open(encoding="utf-8") as file:
+            value = file.read(MAX_SECRET_CHARACTERS + 1).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{place}: {reference}: {error}") from None
+    if not value:
+        raise SettingsError(f"{place}: {reference} is empty; write the secret into it")
+    if len(value) > MAX_SECRET_CHARACTERS:
+        raise SettingsError(f"{place}: {reference} has over {MAX_SECRET_CHARACTERS} characters")
+    return value

@@ -79,7 +79,7 @@ def failure_before_commit(error: UpstreamError | SseCapExceeded) -> Failure:
         case PoolFull():
             return failure("provider_busy", retry_after_ms=1_000)
         case ConnectFailed() | SendFailed():
-            return failure("provider_unavailable", f"The provider can't be reached: {error.cause}")
+            return failure("provider_unavailable", f"The provider can't be reached: {_why(error)}")
         case ResponseTimeout() | ReadStalled():
             return failure("provider_timeout")
         case NoResponse():
@@ -87,7 +87,7 @@ def failure_before_commit(error: UpstreamError | SseCapExceeded) -> Failure:
         case BodyCut():
             return failure("provider_no_response", "The provider cut its answer short")
         case BadResponse():
-            return failure("bad_upstream", f"The provider's answer was refused: {error.cause}")
+            return failure("bad_upstream", f"The provider's answer was refused: {_why(error)}")
         case SseCapExceeded():
             return failure("bad_upstream", f"The provider's stream went over {error.cap}")
         case _:
@@ -103,3 +103,8 @@ def failure_after_commit(error: UpstreamError | SseCapExceeded) -> Failure:
             return failure("stream_interrupted", f"The provider's stream went over {error.cap}")
         case _:
             return failure("stream_interrupted")
+
+
+def _why(error: UpstreamError) -> str:
+    """The cause, with the status that is behind it; never more, as of where a redirect leads."""
+    return f"{error.cause}, status {error.status}" if error.status else error.cause

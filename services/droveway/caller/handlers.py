@@ -1,35 +1,25 @@
 """One coroutine per `CallRouted`: start it, commit or fail it, relay it, record it."""
 
-import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import NamedTuple
 
-import msgspec
-
 from droveway.caller.attempt import AttemptRecord
-from droveway.caller.call import UpstreamCall
 from droveway.caller.credential_limits import CredentialLimits
-from droveway.caller.delivery import CallFailed
-from droveway.caller.failures import failure_after_commit, failure_before_commit
 from droveway.caller.leases import Leases
 from droveway.caller.news import News, unknown
 from droveway.caller.outcomes import Outcomes
-from droveway.caller.pull import fetch_body
 from droveway.caller.room import RoomNews
+from droveway.caller.running import Ended, Means, Running
 from droveway.caller.settings import CallerSettings
-from droveway.caller.sse_parser import SseCapExceeded
-from droveway.caller.upstream_errors import UpstreamError
-from droveway.caller.upstreams import Upstream, Upstreams
+from droveway.caller.upstreams import Upstreams
 from droveway.contracts import dispatch
 from droveway.contracts.envelope import is_inbox_of
-from droveway.contracts.errors import Failure, failure
+from droveway.contracts.errors import failure
 from droveway.otel.setup import Telemetry
 from droveway.runtime.bus import Bus
-from droveway.runtime.errors import RelayCut
 from droveway.runtime.rare_log import RareLog
-from droveway.runtime.relay import RelayHub, Sender
+from droveway.runtime.relay import RelayHub
 from droveway.runtime.spool import Spool
 from droveway.runtime.stall import StallGuard
 
@@ -71,18 +61,16 @@ class Caller:
         self._limits = limits
         self._spool = spool
         self._leases = leases
-        self._outcomes = outcomes
         self._telemetry = telemetry
-        self._settings = settings
-        self._running: dict[bytes, _Running] = {}
+        self._running: dict[bytes, Running] = {}
         self._taken: OrderedDict[bytes, News] = OrderedDict()
-        self._committed = 0
-        self._failed = 0
+        self._ended = Ended()
         self._refused = 0
         self._misaddressed = 0
         self._malformed = 0
         self.stall = StallGuard(STALE_S)
         self.hub = RelayHub(bus, self.cancel, self._on_inquiry)
+        self._means = Means(bus, self.hub, limits, leases, outcomes, settings, self._ended)
         self._room = RoomNews(self.hub.send_control)
 
     async def call(self, call: dispatch.CallRouted, reply: str) -> None:
@@ -95,11 +83,12 @@ class Caller:
             self.stall.dropped += 1
             return
         news = News(self._bus, call, reply)
-        upstream = self._upstreams.get(call.target.provider)
-        if upstream is None or call.target.credential not in upstream.secrets:
+        found = await self._upstreams.find(call.target, call.config)
+        if found is None:
             text = f"This caller doesn't know {call.target.provider}/{call.target.credential} yet"
             news.failed(failure("provider_unavailable", text))
             return
+        upstream = found.upstream
         await self._limits.short_rest((call.target.provider, call.target.credential))
         if call.attempt_id in self._taken:  # delivered twice: it runs, or it has run
             return
@@ -122,15 +111,17 @@ class Caller:
         self._taken[call.attempt_id] = news
         if len(self._taken) > REMEMBERED_ATTEMPTS:
             self._taken.popitem(last=False)
-        record = AttemptRecord(call, self._bus.instance, self._telemetry)
-        running = _Running(asyncio.current_task(), call.attempt, record, news)
+        record = AttemptRecord(call, self._bus.instance, self._telemetry, found.version)
+        running = Running(self._means, record, news, upstream)
         self._running[call.relay_id] = running
         upstream.in_flight += 1
         self._leases.begin(record)
         news.started()
         unlink = self.hub.link(call.router, news.orphaned)
         try:
-            await self._run(call, news, upstream, record, running, unlink)
+            await running.run(
+                unlink, lambda reason: self.cancel(call.relay_id, reason, call.attempt)
+            )
         finally:
             unlink()
             news.over = True
@@ -162,10 +153,7 @@ class Caller:
         if attempt and running.record.committed:  # of a router that missed it; the door has it now
             running.news.repeat()
             return
-        if not running.reason:
-            running.reason = reason
-            if running.task is not None:
-                running.task.cancel()
+        running.cancel(reason)
 
     def _on_inquiry(self, attempt_id: bytes, answer_to: str) -> None:
         """A router missed what was told of an attempt; it hears the same again."""
@@ -182,121 +170,10 @@ class Caller:
         """A snapshot for gauges."""
         return CallerStatistics(
             in_flight=len(self._running),
-            committed=self._committed,
-            failed=self._failed,
+            committed=self._ended.committed,
+            failed=self._ended.failed,
             refused=self._refused,
             misaddressed=self._misaddressed,
             stale=self.stall.dropped,
             malformed=self._malformed,
         )
-
-    async def _run(
-        self,
-        call: dispatch.CallRouted,
-        news: News,
-        upstream: Upstream,
-        record: AttemptRecord,
-        running: "_Running",
-        unlink: Callable[[], None],
-    ) -> None:
-        sender = self.hub.open_sender(
-            call.relay_id,
-            call.door,
-            call.answer_to,
-            lambda reason: self.cancel(call.relay_id, reason, call.attempt),
-        )
-
-        def on_commit() -> None:
-            unlink()  # the router is out of the path
-            self._committed += 1
-            self._outcomes.committed(call, record.waited_s)
-            news.committed()
-
-        upstream_call = UpstreamCall(
-            record,
-            upstream,
-            self._limits,
-            sender,
-            on_commit,
-            lambda: self._leases.settle(record),
-            self._settings.max_answer_bytes,
-            self._settings.after_finish_s,
-        )
-        try:
-            body = await fetch_body(self._bus, self.hub, call.body, self._settings.pull_s)
-            await upstream_call.run(body)
-            record.outcome = "completed"
-        except CallFailed as error:
-            self._end_badly(news, record, sender, error.failure, error.failure)
-        except (UpstreamError, SseCapExceeded) as error:
-            if isinstance(error, UpstreamError):
-                record.request_sent = error.request_sent
-            before, after = failure_before_commit(error), failure_after_commit(error)
-            self._end_badly(news, record, sender, before, after)
-        except RelayCut as error:
-            record.fail(failure("client_closed_request", str(error)), "cancelled")
-            if not record.committed:
-                # A body that didn't come can't be fetched by another caller either.
-                news.failed(failure("service_unavailable", f"The request's body was lost: {error}"))
-        except asyncio.CancelledError:
-            self._end_cancelled(news, record, sender, running)
-        finally:
-            if record.outcome == "failed" and record.failure is None:
-                # An exception that nobody foresaw: whoever waits is told all the same.
-                bug = msgspec.structs.replace(failure("internal_error"), elsewhere=True)
-                self._end_badly(news, record, sender, bug, bug)
-            self.hub.close_sender(sender)
-
-    def _end_badly(
-        self,
-        news: News,
-        record: AttemptRecord,
-        sender: Sender,
-        before: Failure,
-        after: Failure,
-    ) -> None:
-        self._failed += 1
-        if record.committed:
-            record.fail(after, "interrupted")
-            self._outcomes.interrupted(record.call, after.code)
-            self._leases.settle(record)
-            sender.interrupt(after, record.used())
-            return
-        record.fail(before)
-        self._outcomes.failed(record.call, before.code)
-        self._leases.settle(record)
-        news.failed(before, status=record.status, request_sent=record.request_sent)
-
-    def _end_cancelled(
-        self, news: News, record: AttemptRecord, sender: Sender, running: "_Running"
-    ) -> None:
-        """Cancelled by the door or the router, or cut at the end of this process's drain."""
-        if running.reason:
-            gone = failure("client_closed_request", running.reason[:200])
-            record.fail(gone, "cancelled")
-            self._leases.settle(record)
-            if not record.committed:
-                # The door may have told only us: without news the router would try elsewhere.
-                news.failed(gone)
-            return
-        stopped = failure("server_shutting_down", retry_after_ms=1_000)
-        self._end_badly(news, record, sender, stopped, stopped)
-
-
-class _Running:
-    """One attempt's task, and why it was cancelled."""
-
-    __slots__ = ("attempt", "news", "reason", "record", "task")
-
-    def __init__(
-        self,
-        task: "asyncio.Task[None] | None",
-        attempt: int,
-        record: AttemptRecord,
-        news: News,
-    ) -> None:
-        self.task = task
-        self.attempt = attempt
-        self.record = record
-        self.news = news
-        self.reason = ""

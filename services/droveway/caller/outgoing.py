@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from droveway.caller.credentials import Secret
-from droveway.caller.upstreams import Upstream
+from droveway.caller.upstream import Upstream
 from droveway.contracts.dispatch import CallRouted
 from droveway.dialects import dialect
 from droveway.dialects.anthropic.from_chat import from_chat

@@ -2,9 +2,10 @@
 
 We build each `httpx.Request` ourselves and hand it straight to httpx-aiohttp's transport, over our
 own aiohttp session: httpx's client costs twice as much per call, and its pool scans all of its
-connections for every request. Four traps of that transport are closed here: its connection limit
-of 100, cookies replayed on other calls, compressed answers, and errors that lie about what was
-sent.
+connections for every request. Five traps of that transport are closed here: its connection limit
+of 100, cookies replayed on other calls, compressed answers, errors that lie about what was sent,
+and bytes between two calls that pass for an answer. Redirects are never followed; the environment's
+proxies and `.netrc` never count.
 
 Only idempotent methods are tried again by aiohttp itself, once, on a kept connection that turns out
 dead. A POST on such a connection is `SendFailed` with nothing sent where the peer's close was seen
@@ -16,22 +17,23 @@ Source: ADR-0005; docs/architecture.md, "Calling a provider"; RFC 9112 9.3.1 and
 import asyncio
 import contextlib
 import functools
-import ssl
 from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Annotated, Self
 
 import aiohttp
-import certifi
 import httpx
 import msgspec
 from httpx_aiohttp import AiohttpTransport
 
 from droveway.caller.connections import CURRENT, Connector, Exchange, Request
 from droveway.caller.phases import Phases
+from droveway.caller.proxies import Proxy
+from droveway.caller.trust import tls_context
 from droveway.caller.upstream_errors import FOREIGN, PoolFull
 from droveway.caller.upstream_response import HeadCaps, UpstreamResponse
 from droveway.caller.upstream_url import checked_base_url
+from droveway.runtime.errors import SettingsError
 from droveway.runtime.settings import Count, Seconds
 
 _IDENTITY = (b"accept-encoding", b"identity")
@@ -46,7 +48,7 @@ class TransportSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`https://host[:port][/path]`; plain http for loopback or with `allow_http`."""
     allow_http: bool = False
     ca_file: str = ""
-    """PEM file of the authorities to trust; empty: certifi's."""
+    """PEM file of the only authorities to trust; empty: certifi's."""
     max_connections: Count = 100
     """Calls at once; one more waits `pool_wait_s`, then it is `PoolFull`."""
     max_idle_connections: Annotated[int, msgspec.Meta(ge=0)] = 20
@@ -78,13 +80,22 @@ class TransportStatistics(msgspec.Struct, frozen=True):
 class UpstreamTransport:
     """Calls to one provider; open it with `async with` inside the loop that uses it.
 
+    Args:
+        settings: How it is reached.
+        proxy: Through which proxy; None: straight.
+
     Raises:
-        SettingsError: `base_url` is not one that we may call.
+        SettingsError: `base_url` is not one that we may call, or `ca_file` can't be used.
     """
 
-    def __init__(self, settings: TransportSettings) -> None:
+    def __init__(self, settings: TransportSettings, proxy: Proxy | None = None) -> None:
         base = checked_base_url(settings.base_url, allow_http=settings.allow_http)
+        if proxy is not None and base.scheme != "https":
+            raise SettingsError("a proxy is for https: it would read the key of a plain http call")
         self._base = str(base).rstrip("/")
+        self._trusted = tls_context(settings.ca_file)
+        self._transport = AiohttpTransport(verify=self._trusted)
+        self.go_through(proxy)
         self._settings = settings
         self._places = asyncio.Semaphore(settings.max_connections)
         self._in_use = 0
@@ -94,14 +105,13 @@ class UpstreamTransport:
     async def __aenter__(self) -> Self:
         """Open the pool; no connection is made yet."""
         settings = self._settings
-        context = _tls_context(settings.ca_file or certifi.where())
         self._loop = asyncio.get_running_loop()
         self._connector = Connector(
             limit=settings.max_connections,
             max_idle=settings.max_idle_connections,
             max_interim=settings.head.max_interim,
             keepalive_s=settings.keepalive_s,
-            ssl=context,
+            ssl=self._trusted,
         )
         self._session = aiohttp.ClientSession(
             connector=self._connector,
@@ -115,7 +125,7 @@ class UpstreamTransport:
             max_field_size=settings.head.max_field_bytes,
             max_headers=settings.head.max_headers,
         )
-        self._transport = AiohttpTransport(verify=context, client=self._session)
+        self._transport.client = self._session
         return self
 
     async def __aexit__(
@@ -126,6 +136,10 @@ class UpstreamTransport:
     ) -> None:
         """Close every connection, also those in use."""
         await self._transport.aclose()
+
+    def go_through(self, proxy: Proxy | None) -> None:
+        """Send further calls this way; kept connections of another way end by being idle."""
+        self._transport.proxy = proxy.for_transport() if proxy is not None else None
 
     @contextlib.asynccontextmanager
     async def send(
@@ -231,9 +245,3 @@ class _SlicedBody(httpx.AsyncByteStream):
 
 def _body_stream(body: bytes) -> httpx.AsyncByteStream:
     return httpx.ByteStream(body) if len(body) <= _SLICE_BYTES else _SlicedBody(body)
-
-
-@functools.cache
-def _tls_context(ca_file: str) -> ssl.SSLContext:
-    """One context per set of authorities: loading one takes tens of milliseconds."""
-    return ssl.create_default_context(cafile=ca_file)

@@ -2,7 +2,7 @@
 
 UpstreamError
 ├── PoolFull         no connection came free in time; nothing was sent
-├── ConnectFailed    refused, unreachable, dns, tls, timeout; nothing was sent
+├── ConnectFailed    refused, unreachable, dns, tls, timeout, proxy_…; nothing was sent
 ├── SendFailed       the connection broke or stalled while the request was written
 ├── NoResponse       the request was written, the connection ended without an answer
 ├── ResponseTimeout  the answer is late: response_headers, first_token, total
@@ -44,15 +44,23 @@ class UpstreamError(DrovewayError):
         cause: Short name of what happened, for metrics; one of a small closed set per class.
         request_sent: Whether any byte of the request may have left this process.
         retry_safe: Whether another attempt can't make the provider process the request twice.
+        status: The HTTP status that makes it a failure, of a proxy or of a redirect; else 0.
     """
 
     def __init__(
-        self, cause: str, explanation: str, *, request_sent: bool, policy_allows: bool = False
+        self,
+        cause: str,
+        explanation: str,
+        *,
+        request_sent: bool,
+        policy_allows: bool = False,
+        status: int = 0,
     ) -> None:
         super().__init__(f"{type(self).__name__} ({cause}): {explanation}")
         self.cause = cause
         self.request_sent = request_sent
         self.retry_safe = policy_allows or not request_sent
+        self.status = status
 
 
 class PoolFull(UpstreamError):

@@ -132,7 +132,8 @@ def _check_kind(status: int, headers: Mapping[str, str]) -> None:
     """Refuse answers that we can't use: redirects, upgrades, and bodies that are compressed."""
     if not (200 <= status < 300 or 400 <= status < 600):
         cause = "redirect" if 300 <= status < 400 else "status"
-        raise BadResponse(cause, f"status {status} is no answer to us", request_sent=True)
+        explanation = f"status {status} is no answer to us"
+        raise BadResponse(cause, explanation, request_sent=True, status=status)
     if headers.get("content-encoding", "identity").lower() not in ("identity", ""):
         explanation = "the body is compressed though we asked for identity"
         raise BadResponse("content_encoding", explanation, request_sent=True)

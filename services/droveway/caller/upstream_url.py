@@ -27,9 +27,9 @@ def checked_base_url(base_url: str, *, allow_http: bool) -> httpx.URL:
         raise SettingsError("base_url must be https://host[:port][/path]")
     if url.userinfo or url.query or url.fragment:
         raise SettingsError("base_url must not hold a user, a query or a fragment")
+    if is_forbidden(url.host):
+        raise SettingsError(f"base_url's address {url.host} is not one of a provider")
     address = _address(url.host)
-    if address and _forbidden(address):
-        raise SettingsError(f"base_url's address {address} is not one of a provider")
     loopback = address.is_loopback if address else url.host == "localhost"
     if url.scheme == "http" and not (loopback or allow_http):
         raise SettingsError(
@@ -37,6 +37,12 @@ def checked_base_url(base_url: str, *, allow_http: bool) -> httpx.URL:
             "network in between is trusted"
         )
     return url.copy_with(raw_path=url.raw_path.rstrip(b"/"))
+
+
+def is_forbidden(host: str) -> bool:
+    """Whether a host is a literal address that only metadata services and mistakes have."""
+    address = _address(host)
+    return address is not None and _forbidden(address)
 
 
 class CheckedResolver(ThreadedResolver):

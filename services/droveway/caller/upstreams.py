@@ -1,153 +1,179 @@
-"""Providers as the caller holds them: transport, secrets, and how many calls run."""
+"""Providers of this caller's pool, by the configurations that requests are routed by."""
 
 import logging
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
 from typing import NamedTuple, Self
-from urllib.parse import urlsplit
 
-from droveway.caller.credentials import Secret, resolve
+from droveway.caller.arrivals import Arrivals
+from droveway.caller.proxies import resolve_proxy
 from droveway.caller.transport import TransportSettings, UpstreamTransport
+from droveway.caller.upstream import Upstream
 from droveway.contracts.config import Config, Provider
+from droveway.contracts.configuration import ConfigVersion
+from droveway.contracts.dispatch import Target
 from droveway.dialects.models import ModelTable
-from droveway.dialects.quirks import quirk_of
 from droveway.otel.logs import log_event
+from droveway.runtime.errors import SettingsError
 
 log = logging.getLogger(__name__)
 
+RETIRED_S = 5.0
+"""A call that has found its provider may need a moment until it runs."""
+KEPT_VERSIONS = 4
+"""Configurations whose providers are kept: the present one, and those that routers had before."""
 
-class UpstreamStatistics(NamedTuple):
+
+class Found(NamedTuple):
+    """Where an attempt goes."""
+
+    upstream: Upstream
+    version: ConfigVersion
+    """Of the configuration that says so."""
+
+
+class UpstreamsStatistics(NamedTuple):
     """A snapshot for gauges."""
 
-    in_flight: int
-    limit: int
-    connections_open: int
-    connections_waiting: int
-
-
-class Upstream:
-    """One provider: how to reach it and with which secrets."""
-
-    def __init__(self, provider: Provider, transport: UpstreamTransport) -> None:
-        self.provider = provider
-        self.transport = transport
-        self.quirk = quirk_of(provider)
-        self.models = ModelTable()
-        """What is known of its models; the configuration's own words go first."""
-        self.in_flight = 0
-        self._open = False
-        self.secrets: dict[str, Secret] = {
-            credential.id: resolve(provider, credential) for credential in provider.credentials
-        }
-
-    async def open(self) -> None:
-        """Opens the pool; no connection is made yet. Once is enough."""
-        if not self._open:
-            self._open = True
-            await self.transport.__aenter__()
-
-    async def close(self) -> None:
-        """Closes every connection."""
-        await self.transport.__aexit__(None, None, None)
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Host and port, for spans."""
-        parts = urlsplit(self.provider.base_url)
-        return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-
-    @property
-    def full(self) -> bool:
-        """Whether the bound on calls is reached."""
-        return self.free <= 0
-
-    @property
-    def free(self) -> int:
-        """Calls that may be begun now."""
-        return self.provider.max_in_flight - self.in_flight
-
-    def statistics(self) -> UpstreamStatistics:
-        """A snapshot for gauges."""
-        pool = self.transport.statistics()
-        return UpstreamStatistics(
-            in_flight=self.in_flight,
-            limit=self.provider.max_in_flight,
-            connections_open=pool.open,
-            connections_waiting=pool.waiting,
-        )
+    versions: int
+    versions_limit: int
+    retired: int
+    """Providers of earlier configurations whose last calls run."""
+    waiting: int
+    waiting_limit: int
+    expired: int
+    """Waits for a configuration that had not come in time."""
+    refused_full: int
+    """Calls that did not wait for their configuration, since too many did."""
 
 
 class Upstreams:
-    """The providers of this caller's pool; leaving the block closes them all."""
+    """Adopts configurations, each whole or not at all; leaving the block closes all connections.
 
-    def __init__(self, pool: str, ca_file: str) -> None:
+    Args:
+        pool: Whose providers.
+        ca_file: The authorities to trust where a provider names none.
+        arrivals: How configurations are waited for.
+        retired_s: How long at least one that isn't kept any more stays open.
+    """
+
+    def __init__(
+        self, pool: str, ca_file: str, arrivals: Arrivals | None = None,
+        retired_s: float = RETIRED_S,
+    ) -> None:  # fmt: skip
         self._pool = pool
         self._ca_file = ca_file
-        self._known: dict[str, Upstream] = {}
-        self.retired: list[Upstream] = []
-        """Replaced or removed; each is closed once its last call has ended."""
+        self._versions: OrderedDict[ConfigVersion, dict[str, Upstream]] = OrderedDict()
+        self._arrivals = arrivals or Arrivals()
+        self._retired_s = retired_s
+        self.version: ConfigVersion = ""
+        """The present configuration's."""
+        self._retired: list[tuple[Upstream, float]] = []
+        """Of no kept configuration, since when; each is closed once its last call has ended."""
 
     async def __aenter__(self) -> Self:
-        """Nothing is open before `configure`."""
+        """Nothing is open before the first call."""
         return self
 
     async def __aexit__(self, *_details: object) -> None:
         """Closes every connection, also those in use."""
-        for upstream in (*self._known.values(), *self.retired):
+        for upstream in (*self.kept(), *(one for one, _ in self._retired)):
             await upstream.close()
 
-    def get(self, provider_id: str) -> Upstream | None:
-        """The provider, when it is one of this pool's."""
-        return self._known.get(provider_id)
+    async def find(self, target: Target, version: ConfigVersion) -> Found | None:
+        """Where to make a call that was routed by `version`; None: that isn't known here.
+
+        A configuration that its router has already comes here within moments, so it is waited for.
+        """
+        await self._arrivals.wait_for(version)
+        known = version if version in self._versions else self.version
+        upstream = self._versions.get(known, {}).get(target.provider)
+        if upstream is None or target.credential not in upstream.secrets:
+            return None
+        await upstream.open()
+        return Found(upstream, known)
 
     def all(self) -> list[Upstream]:
-        """All providers, for gauges."""
-        return list(self._known.values())
+        """The present configuration's providers."""
+        return list(self._versions.get(self.version, {}).values())
 
-    async def configure(self, config: Config) -> None:
-        """Opens new and changed providers; calls under way end on the transports they began on.
+    def kept(self) -> list[Upstream]:
+        """The providers of all kept configurations, each once."""
+        return list({id(one): one for one in self._each()}.values())
+
+    def configure(self, config: Config, version: ConfigVersion) -> None:
+        """Takes new and changed providers; calls under way end on the transports they began on.
 
         Raises:
-            SettingsError: A credential can't be resolved; nothing has changed then.
+            SettingsError: A credential can't be resolved, say; nothing has changed then.
         """
         mine = [provider for provider in config.providers if provider.pool == self._pool]
-        fresh: dict[str, Upstream] = {}
-        for provider in mine:
-            known = self._known.get(provider.id)
-            if known is None or known.provider != provider:
-                known = Upstream(provider, UpstreamTransport(self._settings(provider)))
-            fresh[provider.id] = known
+        fresh = {provider.id: self._of(provider) for provider in mine}
+        if not fresh:
+            log_event(log, "pool_without_providers", level=logging.WARNING, pool=self._pool)
         models = ModelTable(config.models, config.aliases)
         for upstream in fresh.values():
             upstream.models = models
-            await upstream.open()
-        if not fresh:
-            log_event(log, "pool_without_providers", level=logging.WARNING, pool=self._pool)
-        self.retired += [old for name, old in self._known.items() if fresh.get(name) is not old]
-        self._known = fresh
-        await self.close_retired()
+        before = self.kept()
+        self._versions[version] = fresh
+        self._versions.move_to_end(version)
+        if len(self._versions) > KEPT_VERSIONS:
+            gone, _ = self._versions.popitem(last=False)
+            self._arrivals.forget(gone)
+        kept = {id(one) for one in self._each()}
+        now_s = time.monotonic()
+        self._retired += [(one, now_s) for one in before if id(one) not in kept]
+        self.version = version
+        self._arrivals.adopted(version)
 
     async def close_retired(self) -> None:
-        """Closes what was replaced and has no call left."""
-        for upstream in [old for old in self.retired if not old.in_flight]:
-            self.retired.remove(upstream)
-            await upstream.close()
+        """Closes what is kept no longer and has no call left."""
+        until_s = time.monotonic() - self._retired_s
+        over = [one for one in self._retired if one[1] <= until_s and not one[0].in_flight]
+        for one in over:
+            self._retired.remove(one)
+            await one[0].close()
+
+    def statistics(self) -> UpstreamsStatistics:
+        """A snapshot for gauges."""
+        waits = self._arrivals.statistics()
+        return UpstreamsStatistics(
+            versions=len(self._versions),
+            versions_limit=KEPT_VERSIONS,
+            retired=len(self._retired),
+            waiting=waits.waiting,
+            waiting_limit=waits.limit,
+            expired=waits.expired,
+            refused_full=waits.refused_full,
+        )
+
+    def _each(self) -> Iterable[Upstream]:
+        return (one for providers in self._versions.values() for one in providers.values())
+
+    def _of(self, provider: Provider) -> Upstream:
+        """The upstream that is kept of the same provider, or a new one."""
+        for providers in reversed(self._versions.values()):
+            known = providers.get(provider.id)
+            if known is not None and known.provider == provider:
+                return known
+        try:
+            transport = UpstreamTransport(self._settings(provider), resolve_proxy(provider))
+        except SettingsError as error:
+            raise SettingsError(_placed(provider, str(error))) from None
+        return Upstream(provider, transport)
 
     def _settings(self, provider: Provider) -> TransportSettings:
         return TransportSettings(
             base_url=provider.base_url,
             allow_http=provider.allow_http,
-            ca_file=self._ca_file,
+            ca_file=provider.ca_file or self._ca_file,
             max_connections=provider.max_in_flight,
             max_idle_connections=provider.max_keepalive,
+            keepalive_s=provider.keepalive_s,
         )
 
 
-def check_credentials(config: Config, pool: str) -> None:
-    """Resolves every credential of the pool once.
-
-    Raises:
-        SettingsError: One can't be resolved.
-    """
-    for provider in config.providers:
-        if provider.pool == pool:
-            for credential in provider.credentials:
-                resolve(provider, credential)
+def _placed(provider: Provider, text: str) -> str:
+    place = f"providers {provider.id!r}, "
+    return text if text.startswith(place) else place + text

@@ -1,28 +1,23 @@
-"""The configuration file: read, checked whole, followed; a bad one never replaces a good one."""
+"""The configuration file: read, and checked whole; `live_config` follows it."""
 
-import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
 import yaml
-from watchfiles import Change, awatch
 
 from droveway.contracts.config import Config, Provider
-from droveway.otel.logs import log_event
 from droveway.runtime.access_checks import key_findings, limit_findings, tenant_findings
 from droveway.runtime.config_models import kind_findings, model_findings
 from droveway.runtime.config_prices import price_findings
 from droveway.runtime.config_routes import route_findings
+from droveway.runtime.config_ways import REFERENCE, way_findings
+from droveway.runtime.config_yaml import ConfigLoader
 from droveway.runtime.errors import SettingsError
 
-log = logging.getLogger(__name__)
-
 MAX_CONFIG_BYTES = 8 * 1024 * 1024
-_REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}|file:/.+")
 _ORIGIN = re.compile(
     r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?"
 )
@@ -54,7 +49,7 @@ def parse(text: bytes, name: str) -> Config:
         SettingsError: As `load`.
     """
     try:
-        document = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+        document = yaml.load(text, ConfigLoader)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SettingsError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
@@ -63,30 +58,18 @@ def parse(text: bytes, name: str) -> Config:
         config = msgspec.convert(document, Config)
     except msgspec.ValidationError as error:
         raise SettingsError(f"{name}: {error}") from None
-    if findings := [*_findings(config)]:
-        raise SettingsError("\n".join(f"{name}: {finding}" for finding in findings))
+    check(config, name)
     return config
 
 
-class _Loader(yaml.SafeLoader):
-    """Dates stay text, and a key that stands twice is an error instead of the last one winning."""
+def check(config: Config, name: str) -> None:
+    """Looks for what types can't say; `name` stands in messages.
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            if key.value in seen:
-                text = f"{key.value!r} stands twice"
-                raise yaml.constructor.ConstructorError(None, None, text, key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
+    Raises:
+        SettingsError: As `load`.
+    """
+    if findings := [*_findings(config)]:
+        raise SettingsError("\n".join(f"{name}: {finding}" for finding in findings))
 
 
 def _findings(config: Config) -> Iterator[str]:
@@ -147,82 +130,15 @@ def _provider_findings(place: str, provider: Provider) -> Iterator[str]:
         yield f"{place}.base_url: only scheme, host, port and path; keys go into credentials"
     elif parts.scheme == "http" and host not in _LOOPBACK and not provider.allow_http:
         yield f"{place}.base_url: plain http to {host!r}; use https, or set allow_http: true"
+    yield from way_findings(place, provider)
     yield from kind_findings(place, provider)
     yield from _doubles(f"{place}.credentials", [one.id for one in provider.credentials])
     if not provider.credentials:
         yield f"{place}.credentials: empty; leave it out for a provider without keys"
     for index, credential in enumerate(provider.credentials):
         yield from limit_findings(f"{place}.credentials[{index}].limits", credential.limits)
-        if credential.api_key and not _REFERENCE.fullmatch(credential.api_key):
+        if credential.api_key and not REFERENCE.fullmatch(credential.api_key):
             yield (
                 f"{place}.credentials[{index}].api_key: a secret in clear text; "
                 "write ${NAME} (environment of the caller) or file:/path"
             )
-
-
-class ConfigStatistics(NamedTuple):
-    """A snapshot for gauges."""
-
-    reloaded: int
-    rejected: int
-    """Files that were refused while the last good one stayed in force."""
-
-
-class LiveConfig:
-    """The configuration in force; `follow` replaces it when the file changes and is good."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._folder = Path(path).absolute().parent
-        self.current = load(path)
-        self.last_error = ""
-        self._listeners: list[Callable[[Config], None]] = []
-        self.on_reload: Callable[[int], None] = lambda _findings: None
-        """Called after each reading that changes something or is refused; 0 findings: adopted."""
-        self._reloaded = 0
-        self._rejected = 0
-
-    def on_change(self, listener: Callable[[Config], None]) -> None:
-        """Calls `listener` now and with each new configuration.
-
-        A listener that raises `SettingsError` at start-up refuses the start; later it is reported.
-        """
-        listener(self.current)
-        self._listeners.append(listener)
-
-    def reload(self) -> bool:
-        """Reads the file again; keeps the old configuration when the new one is bad."""
-        try:
-            config = load(self.path)
-            if config != self.current:
-                for listener in self._listeners:
-                    listener(config)
-        except SettingsError as error:
-            self._rejected += 1
-            self.last_error = str(error)
-            log_event(log, "config_reload_failed", level=logging.ERROR, reason=self.last_error)
-            self.on_reload(len(self.last_error.splitlines()))
-            return False
-        if config != self.current:
-            self.current = config
-            self._reloaded += 1
-            log_event(log, "config_reloaded", path=self.path)
-            self.on_reload(0)
-        self.last_error = ""
-        return True
-
-    async def follow(self) -> None:
-        """Watches the file's folder (a mounted ConfigMap is swapped by a link) until cancelled."""
-        logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it logs every change
-        async for _changes in awatch(
-            self._folder, watch_filter=self._concerns, step=200, debounce=400, recursive=False
-        ):
-            self.reload()
-
-    def _concerns(self, _change: Change, path: str) -> bool:
-        """The file itself, or the link by which Kubernetes swaps a mounted ConfigMap."""
-        return Path(path).name in (Path(self.path).name, "..data")
-
-    def statistics(self) -> ConfigStatistics:
-        """A snapshot for gauges."""
-        return ConfigStatistics(reloaded=self._reloaded, rejected=self._rejected)

@@ -42,13 +42,13 @@ def _alias_findings(
         yield f"{place}: {target!r}: an alias stands for one model, so its target has no *"
     elif name in routes and not name.endswith("*"):
         yield f"{place}: a route has this name, so the alias would never hold; remove one of them"
-    elif (end := _end(target, aliases)) is None:
+    elif (end := end_of(target, aliases)) is None:
         yield f"{place}: {target!r} is an alias that leads back to itself; name a model"
     elif best_match(routes, end) is None:
         yield f"{place}: no route serves {end!r}; add one, or name a model that has one"
 
 
-def _end(name: str, aliases: Mapping[str, str]) -> str | None:
+def end_of(name: str, aliases: Mapping[str, str]) -> str | None:
     """The name at which a chain of aliases ends; None if it is a loop."""
     seen = {name}
     while (pattern := best_match(aliases, name)) is not None and aliases[pattern] != name:

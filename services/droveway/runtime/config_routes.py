@@ -6,6 +6,7 @@ import msgspec
 
 from droveway.contracts.config import Config, Provider, Route, RouteTarget
 from droveway.contracts.patterns import best_match
+from droveway.runtime.config_models import end_of
 
 ANY_CREDENTIAL = "*"
 _ROUNDING = 1e-6
@@ -68,9 +69,8 @@ def _fallback_findings(place: str, route: Route, config: Config) -> Iterator[str
     for case, models in lists.items():
         for index, name in enumerate(models):
             at = f"{place}.{case}[{index}]"
-            pattern = best_match(config.aliases, name)
-            served = name if pattern is None else config.aliases[pattern]
-            serving = best_match(routes, served)
+            served = name if name in routes else end_of(name, config.aliases)
+            serving = None if served is None else best_match(routes, served)
             if "*" in name:
                 yield f"{at}: {name!r}: a fallback is one model, so it has no *"
             elif serving is None:

@@ -18,8 +18,28 @@ TEXTS: dict[str, dict[str, str]] = {
     "config": {
         "reloaded": "Configurations taken over without a restart.",
         "rejected": (
-            "Configuration files that were refused while the last good one stayed in force."
+            "Configurations, of the file or applied, that were refused while the last good one "
+            "stayed in force."
         ),
+        "shadowed_files": (
+            "Changes of the configuration file while an applied configuration held in its place."
+        ),
+        "revision": "Revision of the applied configuration in force; 0: the file holds.",
+    },
+    "adoption": {
+        "versions": "Configurations whose providers are kept for requests routed by them.",
+        "versions_limit": "The bound of configurations that are kept.",
+        "retired": "Providers of configurations before those, whose last calls run.",
+        "waiting": "Calls that wait for a configuration which their router has adopted already.",
+        "waiting_limit": "The bound of calls that wait for a configuration.",
+        "expired": "Calls whose configuration did not come in time; the present one served them.",
+        "refused_full": "Calls that did not wait for their configuration, since too many did.",
+    },
+    "secret": {
+        "files": "Files of secrets that are followed.",
+        "changes": "Secrets that were replaced, since their files had changed.",
+        "failed": "Files of secrets that could not be read any more, each time.",
+        "bad": "Files of secrets that cannot be read now; the last good secrets are in use.",
     },
     "prices": {
         "stored": (
@@ -274,6 +294,10 @@ TEXTS: dict[str, dict[str, str]] = {
         "first_sequence": "The sequence of the oldest message in the stream.",
         "last_sequence": "The sequence of the newest message that the stream took.",
         "consumers": "Consumers of the stream; Droveway makes none.",
+    },
+    "costs": {
+        "prices": "Prices that were looked up for the cheapest target since one last changed.",
+        "limit": "The bound of prices that are remembered.",
     },
     "health": {
         "targets": "Targets whose attempts are watched.",

@@ -16,8 +16,9 @@ COUNTERS = frozenset(
         "invalid", "left", "loads", "lost", "malformed", "misaddressed", "missed", "overruns",
         "passed", "peers_dead", "probes", "reconnects", "recorded", "refused", "refused_full",
         "refused_late", "rejected", "reloaded", "repeated", "retried", "rolled_back", "rows",
-        "settled", "spans", "spared", "stale", "stored", "stored_bytes", "taken_over", "takeovers",
-        "too_large", "tried", "unanswerable", "unpriced", "unreadable", "unsent",
+        "settled", "shadowed_files", "spans", "spared", "stale", "stored", "stored_bytes",
+        "taken_over", "takeovers", "too_large", "tried", "unanswerable", "unpriced", "unreadable",
+        "unsent",
     }
 )  # fmt: skip
 """Fields that only grow; all others are gauges."""
@@ -39,12 +40,15 @@ class Gauges:
         """
         self._sources.append((noun, labels or {}, statistics))
 
-    def replace(self, noun: str, statistics: Callable[[], Any], labels: dict[str, str]) -> None:
-        """As `add`, in place of what was exposed under the same noun and labels."""
-        self._sources = [
-            source for source in self._sources if (source[0], source[1]) != (noun, labels)
-        ]
-        self.add(noun, statistics, labels)
+    def replace(
+        self, noun: str, sources: Iterable[tuple[dict[str, str], Callable[[], Any]]]
+    ) -> None:
+        """As `add` for each of `sources`, in place of all that was exposed under the noun.
+
+        What was removed from the configuration isn't exposed any more.
+        """
+        self._sources = [source for source in self._sources if source[0] != noun]
+        self._sources += [(noun, labels, statistics) for labels, statistics in sources]
 
     def collect(self) -> Iterator[Metric]:
         """What a scrape reads; called by prometheus_client."""

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from droveway.contracts.comparison import ComparisonAsked, ComparisonMade
 from droveway.contracts.envelope import MALFORMED, encode
+from droveway.contracts.fill import FillAsked, FillTold
 from droveway.contracts.reports import (
     BillAsked,
     BillMade,
@@ -25,7 +26,7 @@ from droveway.runtime.errors import BusError, DrovewayError
 _AGO = re.compile(r"([0-9]{1,5})([dh])")
 _UNITS_MS = {"d": 86_400_000, "h": 3_600_000}
 
-A = TypeVar("A", ReportMade, StatsMade, BillMade, ComparisonMade)
+A = TypeVar("A", ReportMade, StatsMade, BillMade, ComparisonMade, FillTold)
 
 
 class ReportUnavailable(DrovewayError):
@@ -66,6 +67,15 @@ async def ask_comparison(bus: Bus, asked: ComparisonAsked, timeout_s: float) -> 
         ReportUnavailable: As `ask_report`.
     """
     return await _ask(bus, asked, ComparisonMade, timeout_s)
+
+
+async def ask_fill(bus: Bus, timeout_s: float) -> FillTold:
+    """How full the streams are.
+
+    Raises:
+        ReportUnavailable: As `ask_report`.
+    """
+    return await _ask(bus, FillAsked(), FillTold, timeout_s)
 
 
 def month_of(now_ms: UnixMs) -> UnixMs:

@@ -37,6 +37,9 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The certificate's key."""
     config: str = "droveway.yaml"
     """The configuration file. Also read from `DROVEWAY_CONFIG`."""
+    config_within_s: Seconds = 5.0
+    """How long the start waits for the configuration that operators have applied; then the file
+    holds until the bucket `config` answers."""
     discovery_answers_per_s: Count = 100
     """Answers to operators who ask which services run; beyond it questions are dropped."""
     events_per_s: Count = 100

@@ -207,6 +207,11 @@ class Bus:
         """The broker's `max_payload`."""
         return self._client.max_payload
 
+    @property
+    def server_version(self) -> str:
+        """The broker's."""
+        return self._client.server_version
+
     def statistics(self) -> BusStatistics:
         """A snapshot for gauges."""
         return BusStatistics(

@@ -118,6 +118,11 @@ class DirectClient(Client):
         self._pongs.append(pong)
         self._transport.write(_PING)
 
+    @property
+    def server_version(self) -> str:
+        """Of the broker that took us last; empty before."""
+        return str(self._server_info.get("version", ""))
+
     def unsent_bytes(self) -> int:
         """Bytes that the kernel hasn't taken yet."""
         writer = getattr(self._transport, "_io_writer", None)

@@ -164,6 +164,10 @@ class KvWatch:
                 last = (message.sequence, message.stored_at)
             self._view.fold(page.messages)
             complete = page.complete or not page.messages
+        return self._loaded(present, last)
+
+    def _loaded(self, present: set[str], last: tuple[int, str]) -> float:
+        """All that is there was folded; returns the seconds until the next look."""
         self._loads += 1
         self._behind = self._behind + 1 if last[0] < self._view.last[0] else 0
         if 0 < self._behind < _LOADS_TO_BELIEVE:
