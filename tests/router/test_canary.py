@@ -1,6 +1,5 @@
 """Who gets a route's canary: shares of users, regions, tenants; always the same ones."""
 
-import random
 from itertools import pairwise
 from typing import Any
 
@@ -20,12 +19,13 @@ from droveway.contracts.canary import (
 )
 from droveway.contracts.config import Canary, Config, Provider, Route, RouteTarget, Tier
 from droveway.contracts.inference import user_hash
-from droveway.router.routes import Order, RoutingTable
+from droveway.router.routes import RoutingTable
 from tests.contracts.samples import SHORT
+from tests.support.requested import by_chance
 
 USERS = 10_000
 SHARE_POINTS = 0.6
-ORDER = Order(random.Random(7), lambda _candidate: 0.0)
+ORDER = by_chance()
 REQUEST = next(one for one in SHORT if type(one).__name__ == "InferenceRequested")
 TARGET = RouteTarget(provider="new")
 

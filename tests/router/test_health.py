@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from droveway.contracts import dispatch
+from droveway.contracts import dispatch, events
 from droveway.contracts.config import Health
 from droveway.contracts.dispatch import Target
 from droveway.contracts.errors import failure
@@ -103,7 +103,22 @@ def test_a_reset_closes_what_it_names(provider: str, model: str) -> None:
     assert not is_open(one)
 
 
+def test_each_change_of_a_target_is_told_once() -> None:
+    told: list[events.Event] = []
+    one = TargetsHealth("router-1", told.append)
+    one.configure(RULES)
+    for _ in range(5):
+        one.learn(ONE, FAILED, 0, stream=True)
+    one.hear([row(**down(9))])
+    one.reset("", "")
+    one.reset("", "")
+    assert told == [
+        events.TargetOpened(provider="openai", model="fast", why="provider_timeout"),
+        events.TargetClosed(provider="openai", model="fast"),
+    ]
+
+
 def test_first_tokens_elsewhere_count_for_the_quickest() -> None:
     one = health()
     one.hear([row(good=3, first_token_ms=400)])
-    assert one.first_token_s(ONE) == pytest.approx(0.4, rel=0.05)
+    assert one.first_token_s(ONE.target) == pytest.approx(0.4, rel=0.05)

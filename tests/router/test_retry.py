@@ -1,6 +1,7 @@
 """Retries: which wait a policy names, and a budget that no storm passes."""
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,9 @@ from hypothesis import strategies as st
 
 from droveway.contracts.config import RETRY_PRESETS, Backoff, Retry, RetryBudget
 from droveway.contracts.errors import failure
-from droveway.router.retry import Budget, wait_s
+from droveway.contracts.inference import Needs
+from droveway.router.retry import Budget, attempts_left, wait_s
+from tests.support.requested import requested
 
 LIMITED = failure("provider_rate_limited")
 DOWN = failure("provider_unavailable")
@@ -64,6 +67,31 @@ def test_what_would_be_refused_again_is_not_asked_again(code: str) -> None:
 
 def test_a_single_500_is_repeated_once_on_the_same_target() -> None:
     assert [one is None for one in waits("standard", DOWN)] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("policy", "most", "fields", "left"),
+    [
+        (3, 10, {}, 3),
+        (6, 10, {}, 6),
+        (6, 4, {}, 4),
+        (6, 10, {"attempts_left": 2}, 2),
+        (6, 10, {"attempts_made": 2, "attempts_left": 8}, 4),
+        (2, 10, {"attempts_made": 5}, 1),
+        (3, 10, {"attempts_made": 2, "avoid": ("openai/gpt-5",)}, 1),
+        (3, 10, {"attempts_made": 3, "avoid": ("openai/gpt-5",)}, 0),
+        (3, 10, {"attempts_made": 3, "needs": Needs(continues=True)}, 0),
+    ],
+    ids=[
+        "by default", "as the policy says", "as the operator says", "as the door says",
+        "those made count", "one more after a router's death", "one more to go on",
+        "none more to start over", "none more to go on",
+    ],
+)  # fmt: skip
+def test_the_policy_decides_how_many_attempts_are_left(
+    policy: int, most: int, fields: dict[str, Any], left: int
+) -> None:
+    assert attempts_left(Retry(attempts=policy), requested(**fields), most) == left
 
 
 def test_the_budget_is_a_share_of_ten_seconds_requests_and_some_a_second() -> None:

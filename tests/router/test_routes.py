@@ -1,6 +1,5 @@
 """Which targets a model name leads to, in which order."""
 
-import random
 from collections import Counter
 
 import msgspec
@@ -20,9 +19,11 @@ from droveway.contracts.config import (
 from droveway.contracts.errors import Failure
 from droveway.contracts.inference import Needs
 from droveway.dialects import dialect
-from droveway.router.routes import FallbackCase, Order, RoutingTable
+from droveway.router.routes import FallbackCase, RoutingTable
+from tests.support.requested import by_chance, requested
 
-ORDER = Order(random.Random(7), lambda _candidate: 0.0)
+REQUEST = requested()
+ORDER = by_chance()
 
 
 def _route(model: str, *tiers: list[tuple[str, int]]) -> Route:
@@ -70,7 +71,7 @@ def test_tiers_keep_their_order() -> None:
     for _ in range(50):
         route = table.route("m")
         assert route is not None
-        order = [one.target.provider for one in table.candidates(route, "m", ORDER)]
+        order = [one.target.provider for one in table.candidates(route, "m", REQUEST, ORDER)]
         assert set(order[:2]) == {"a", "b"}
         assert order[2] == "c"
         assert set(order[3:]) == {"d", "e"}
@@ -81,7 +82,9 @@ def test_weights_hold_statistically() -> None:
     route = table.route("m")
     assert route is not None
     rounds = 20_000
-    first = Counter(table.candidates(route, "m", ORDER)[0].target.provider for _ in range(rounds))
+    first = Counter(
+        table.candidates(route, "m", REQUEST, ORDER)[0].target.provider for _ in range(rounds)
+    )
     for name, share in (("a", 0.7), ("b", 0.2), ("c", 0.1)):
         assert abs(first[name] / rounds - share) < 0.015
 
@@ -90,7 +93,7 @@ def test_a_target_has_the_clients_model_name_unless_it_names_its_own() -> None:
     targets = (RouteTarget(provider="a"), RouteTarget(provider="a", model="own"))
     route = Route(model="*", tiers=(Tier(targets=targets[:1]), Tier(targets=targets[1:])))
     table = _table(route)
-    labels = [one.label for one in table.candidates(route, "asked", ORDER)]
+    labels = [one.label for one in table.candidates(route, "asked", REQUEST, ORDER)]
     assert labels == ["a/asked", "a/own"]
 
 
@@ -98,7 +101,7 @@ def test_a_candidate_carries_its_providers_limits_and_pool() -> None:
     table = _table(_route("*", [("a", 1)]))
     route = table.route("m")
     assert route is not None
-    (candidate,) = table.candidates(route, "m", ORDER)
+    (candidate,) = table.candidates(route, "m", REQUEST, ORDER)
     assert (candidate.first_token_ms, candidate.total_ms) == (1_500, 20_000)
     assert candidate.pool == "pool-a"
 
@@ -123,7 +126,7 @@ def _able(
 ) -> list[str] | Failure:
     route = table.route(model)
     assert route is not None
-    found = table.able(table.candidates(route, model, ORDER), needs, asked)
+    found = table.able(table.candidates(route, model, REQUEST, ORDER), needs, asked)
     return found if isinstance(found, Failure) else [one.label for one in found]
 
 
@@ -205,8 +208,8 @@ def test_the_fastest_target_of_a_tier_is_tried_first_and_an_unknown_one_before_i
     assert route is not None
     route = msgspec.structs.replace(route, strategy="fastest")
     speeds = {"a": 3.0, "b": 1.0, "c": 0.0, "d": 0.1}
-    order = Order(random.Random(7), lambda one: speeds[one.target.provider])
-    found = [one.target.provider for one in table.candidates(route, "m", order)]
+    order = ORDER._replace(first_token_s=lambda target: speeds[target.provider])
+    found = [one.target.provider for one in table.candidates(route, "m", REQUEST, order)]
     assert found == ["c", "b", "a", "d"], "tiers are priorities: speed counts within one"
 
 
@@ -222,7 +225,7 @@ def test_each_credential_of_a_provider_is_a_target_of_its_own() -> None:
     table = RoutingTable(Config(providers=(provider,), routes=(route,)))
     first: Counter[str] = Counter()
     for _ in range(300):
-        found = [one.target.credential for one in table.candidates(route, "m", ORDER)]
+        found = [one.target.credential for one in table.candidates(route, "m", REQUEST, ORDER)]
         assert sorted(found) == sorted(names)
         first[found[0]] += 1
     assert min(first.values()) > 60
@@ -241,4 +244,4 @@ def test_fallbacks_are_other_models_served_as_their_own_routes_say() -> None:
 
 
 def _labels(table: RoutingTable, route: Route, case: FallbackCase) -> list[str]:
-    return [one.label for one in table.fallbacks(route, case, ORDER)]
+    return [one.label for one in table.fallbacks(route, case, REQUEST, ORDER)]

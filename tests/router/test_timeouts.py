@@ -1,7 +1,5 @@
 """Each phase of an attempt has a limit: the target's, before its route's, its provider's."""
 
-import random
-
 import msgspec
 import pytest
 
@@ -15,9 +13,11 @@ from droveway.contracts.config import (
     Tier,
     Timeouts,
 )
-from droveway.router.routes import Candidate, Order, RoutingTable
+from droveway.router.routes import Candidate, RoutingTable
+from tests.support.requested import by_chance, requested
 
-ORDER = Order(random.Random(0), lambda _candidate: 0.0)
+REQUEST = requested()
+ORDER = by_chance()
 PROVIDER = Provider(
     id="a", base_url="http://127.0.0.1:9/v1", timeouts=Timeouts(first_token_s=9, idle_s=8)
 )
@@ -32,7 +32,7 @@ def _first(route: Route) -> Candidate:
     table = RoutingTable(Config(providers=(PROVIDER,), routes=(route,)))
     found = table.route("m")
     assert found is not None
-    return table.candidates(found, "m", ORDER)[0]
+    return table.candidates(found, "m", REQUEST, ORDER)[0]
 
 
 @pytest.mark.parametrize(

@@ -2,73 +2,33 @@
 
 import asyncio
 import functools
-import random
 import time
 from collections import Counter
-from collections.abc import Callable
-from typing import NamedTuple
 
 import msgspec
 
 from droveway.contracts import dispatch
-from droveway.contracts.config import Retry
 from droveway.contracts.dispatch import AttemptNews
 from droveway.contracts.envelope import new_attempt_id
 from droveway.contracts.errors import Failure, failure
 from droveway.contracts.inference import InferenceRequested, TriedTarget
-from droveway.dialects import dialect
-from droveway.otel.context import format_traceparent
-from droveway.otel.setup import Telemetry
 from droveway.router.attempt import Attempt
-from droveway.router.cooldowns import Cooldowns
-from droveway.router.exposition import QueueWait
-from droveway.router.health import TargetsHealth
+from droveway.router.calls import call_of
 from droveway.router.journey import Journey
-from droveway.router.outcome import case_of, is_misfit
-from droveway.router.owned import Owned, OwnedRequests
+from droveway.router.means import Means, Plan
+from droveway.router.outcome import case_of, failure_of, is_misfit
+from droveway.router.owned import Owned
 from droveway.router.permit import Permit
-from droveway.router.retry import Budget, wait_s
-from droveway.router.routes import Candidate, FallbackCase, Manner
-from droveway.router.settings import RouterSettings
-from droveway.router.switches import Switches
-from droveway.router.waiting import WaitingRoom
+from droveway.router.retry import attempts_left, starts_anew, wait_s
+from droveway.router.routes import Candidate, FallbackCase
 from droveway.router.witness import lost_attempt
-from droveway.runtime.bus import Bus
 from droveway.runtime.deadline import Deadline
-from droveway.runtime.spool import Spool
 
 _UNSTARTED_ATTEMPTS = 4
 """Attempts that no caller began, since the one that got the call is frozen, say, or whose target
 has no words for the request: nothing was spent, so they don't count. Further ones do."""
-_GATHERABLE = frozenset({dialect.CHAT, dialect.MESSAGES})
 _GRACE_S = 0.5
 """The caller's own clock should speak first: it knows the cause."""
-
-
-class Means(NamedTuple):
-    """What all requests' attempts are made with."""
-
-    bus: Bus
-    owned: OwnedRequests
-    spool: Spool
-    telemetry: Telemetry
-    settings: RouterSettings
-    queue_wait: QueueWait
-    cooldowns: Cooldowns
-    health: TargetsHealth
-    budget: Budget
-    dice: random.Random
-    switches: Switches
-    waiting: WaitingRoom
-
-
-class Plan(NamedTuple):
-    """How one request's route wants it tried."""
-
-    policy: Retry
-    fallbacks: Callable[[FallbackCase], list[Candidate]]
-    """Targets of other models, for a case."""
-    manner: Manner = Manner()
 
 
 class Lapsed(Exception):
@@ -100,11 +60,18 @@ class Attempts:
         self._manner = plan.manner
         self._fell_back: set[FallbackCase] = set()
         self._deadline = deadline
-        self._limit = min(plan.policy.attempts, means.settings.max_attempts, request.attempts_left)
+        self._limit = attempts_left(plan.policy, request, means.settings.max_attempts)
         self._started = 0
         self._latest: dict[Candidate, Failure] = {}
         self._repeats: Counter[Candidate] = Counter()
+        self._denied = False
+        """The budget of retries didn't allow one more attempt."""
         self.failures: list[Failure] = []
+
+    @property
+    def spent(self) -> bool:
+        """Whether retries were made, or would have been but for their budget."""
+        return self._started > 1 or self._denied
 
     async def run(self) -> dispatch.Running | None:
         """Who has committed it; None when all that may help was tried.
@@ -154,8 +121,9 @@ class Attempts:
         repeated = None if left else self._repeatable()
         if not left and repeated is None and not self._fall_back():
             return None
-        again = self._started or self._request.avoid  # what breaks off is one more attempt, too
+        again = self._started or not starts_anew(self._request)
         if again and not self._means.budget.withdraw():
+            self._denied = True
             return None
         if repeated is not None:
             candidate, pause_s = repeated
@@ -244,39 +212,19 @@ class Attempts:
         return news
 
     def _call(self, candidate: Candidate) -> dispatch.CallRouted:
-        request, journey = self._request, self._journey
-        remaining_ms = min(self._deadline.remaining_ms(), candidate.total_ms)
-        return dispatch.CallRouted(
-            attempt_id=new_attempt_id(),
-            attempt=self._owned.attempts,
-            request_id=request.request_id,
-            relay_id=request.relay_id,
+        made, most = self._owned.attempts, self._request.attempts_made + self._limit
+        manner = self._manner
+        if manner.continuable and made >= most:  # nobody could go on with it
+            manner = manner._replace(continuable=False)
+        return call_of(
+            self._journey,
+            candidate,
+            manner,
+            attempt=made,
             router=self._means.bus.instance,
-            door=request.door,
             answer_to=self._reply,
-            traceparent=format_traceparent(journey.span),
-            tenant=request.tenant,
-            key_id=request.key_id,
-            dialect=request.dialect,
-            api_version=request.api_version,
-            api_features=request.api_features,
-            model=request.model,
-            target=candidate.target,
-            channel=candidate.channel,
-            stream=request.stream,
-            include_usage=request.include_usage,
-            body=request.body,
-            gathered=self._manner.gathered and _is_gatherable(request),
-            continuable=self._manner.continuable,
-            continues=request.needs.continues,
-            remaining_ms=remaining_ms,
-            first_token_ms=min(candidate.first_token_ms, request.first_token_ms, remaining_ms),
-            connect_ms=candidate.connect_ms,
-            write_ms=candidate.write_ms,
-            idle_ms=_shorter(candidate.idle_ms, request.idle_ms),
+            remaining_ms=self._deadline.remaining_ms(),
             lease_ms=self._permit.lease_ms,
-            received_ns=journey.received_ns,
-            admitted_ns=journey.admitted_ns,
             routed_ns=self._means.telemetry.clock.now_ns(),
         )
 
@@ -290,23 +238,3 @@ class Attempts:
             self._means.telemetry.clock.now_ns(),
         )
         self._means.spool.put(row)
-
-
-def _is_gatherable(request: InferenceRequested) -> bool:
-    """Whether a client wants a chat or a message whole, and pieces of it can be put together."""
-    return not (request.stream or request.needs.audio) and request.dialect in _GATHERABLE
-
-
-def _shorter(one: int | None, other: int | None) -> int | None:
-    return other if one is None else one if other is None else min(one, other)
-
-
-def failure_of(news: AttemptNews) -> Failure:
-    """Why an attempt that didn't commit didn't."""
-    match news:
-        case dispatch.AttemptFailed():
-            return news.failure
-        case dispatch.Busy():
-            return failure("provider_busy", retry_after_ms=1_000)
-        case dispatch.Started() | dispatch.Committed():
-            return failure("internal_error", f"unexpected {type(news).__name__} after the start")

@@ -7,6 +7,7 @@ import logging
 from droveway.contracts import dispatch, inference
 from droveway.contracts.admission import Denied, Held
 from droveway.contracts.config import Config
+from droveway.contracts.configuration import ConfigVersion
 from droveway.contracts.envelope import is_inbox_of
 from droveway.contracts.errors import Failure, failure
 from droveway.contracts.inference import (
@@ -17,13 +18,16 @@ from droveway.contracts.inference import (
     Standing,
     standing_of,
 )
-from droveway.router.attempts import Attempts, Lapsed, Means, Plan
+from droveway.router.attempts import Attempts, Lapsed
 from droveway.router.cooldowns import AllCool, until_cooled
 from droveway.router.journey import Journey
+from droveway.router.means import Means, Plan
+from droveway.router.order import Order
 from droveway.router.outcome import last_word
 from droveway.router.owned import DOORS, Owned
 from droveway.router.permit import Permit
-from droveway.router.routes import Candidate, FallbackCase, Order, RoutingTable
+from droveway.router.retry import attempts_left, starts_anew
+from droveway.router.routes import Candidate, FallbackCase, RoutingTable
 from droveway.router.turn import Turn, allowance
 from droveway.runtime.deadline import Deadline
 from droveway.runtime.rare_log import RareLog
@@ -42,13 +46,14 @@ class Router:
         self._owned = means.owned
         self._telemetry = means.telemetry
         self._settings = means.settings
-        self._order = Order(means.dice, means.health.first_token_s)
+        self._order = Order(means.dice, means.health.first_token_s, means.costs.expected)
 
-    def configure(self, config: Config) -> None:
+    def configure(self, config: Config, version: ConfigVersion = "") -> None:
         """Another configuration is in force, for requests that come from now on."""
-        self.table = RoutingTable(config)
+        self.table = RoutingTable(config, version)
         self._means.budget.configure(config.retry_budget)
         self._means.health.configure(config.health)
+        self._means.costs.configure(config)
 
     async def route(
         self, request: InferenceRequested, reply: str, priority: str = INTERACTIVE
@@ -97,8 +102,9 @@ class Router:
         """Who has committed it; None when it was refused, or nothing is to be said of it."""
         table = self.table  # the whole request goes by one configuration
         assert table is not None
+        journey.config = table.version
         deadline = Deadline.after_ms(request.remaining_ms)
-        if not request.avoid:
+        if starts_anew(request):
             self._means.budget.deposit()
         turn = journey.turn = Turn(
             self._means.waiting,
@@ -158,9 +164,8 @@ class Router:
             journey.outcome = "lost"
             return None
         if running is None:
-            self._refuse(
-                owned, journey, last_word(attempts.failures, journey.tried), permit.standing
-            )
+            occurrence = last_word(attempts.failures, journey.tried)
+            self._refuse(owned, journey, occurrence, permit.standing, spent=attempts.spent)
             return None
         self._owned.counts["committed"] += 1
         journey.outcome = "committed"
@@ -175,6 +180,10 @@ class Router:
         if route is None:
             text = f"The model `{request.model[:100]}` does not exist or you do not have access"
             return failure("model_not_found", text, param="model")
+        if not attempts_left(
+            table.retry(request.model, request.dialect), request, self._settings.max_attempts
+        ):
+            return failure("service_unavailable", "No attempt is left to go on with it")
         candidates = table.ordered(route, model, request, self._order)
         able = self._able(table, candidates, request)
         if isinstance(able, Failure):
@@ -191,7 +200,7 @@ class Router:
         """Other models' targets that can serve the request and may be asked now."""
         route = table.route(table.served(request.model))
         assert route is not None, "its candidates were found by it"
-        found = table.fallbacks(route, case, self._order)
+        found = table.fallbacks(route, case, request, self._order)
         able = self._able(table, found, request)
         if isinstance(able, Failure):
             return []
@@ -227,6 +236,8 @@ class Router:
         journey: Journey,
         occurrence: Failure,
         standing: Standing | None = None,
+        *,
+        spent: bool = False,
     ) -> None:
         self._owned.counts["refused"] += 1
         journey.outcome = occurrence.code
@@ -235,6 +246,7 @@ class Router:
             router=self._bus.instance,
             failure=occurrence,
             tried=tuple(journey.tried),
+            spent=spent,
             **(standing_of(standing) if standing else {}),
         )
         self._owned.finish(owned, refused)

@@ -8,11 +8,12 @@ alone, a router would wait for them before it saw its own failures, and a lost o
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from droveway.contracts import dispatch
 from droveway.contracts.config import Health
+from droveway.contracts.events import MAX_MODEL_CHARS, TargetClosed, TargetOpened
 from droveway.contracts.health import FAULTS, TargetHealth
 from droveway.contracts.providers import TargetSeen
 from droveway.otel.logs import log_event
@@ -46,10 +47,14 @@ class TargetsHealth:
 
     Args:
         router: This one's name, by which digests tell its attempts from others'.
+        tell: Takes an event for each target that begins to be left alone or is used again.
     """
 
-    def __init__(self, router: str) -> None:
+    def __init__(
+        self, router: str, tell: Callable[[TargetOpened | TargetClosed], None] = lambda _: None
+    ) -> None:
         self._router = router
+        self._tell_event = tell
         self._rules = Health()
         self._breakers: OrderedDict[Key, Breaker] = OrderedDict()
         self._speeds: OrderedDict[Key, Speed] = OrderedDict()
@@ -62,9 +67,9 @@ class TargetsHealth:
         for breaker in self._breakers.values():
             breaker.configure(rules)
 
-    def first_token_s(self, candidate: Candidate) -> float:
+    def first_token_s(self, target: dispatch.Target) -> float:
         """What it lately took to a first token; 0: not known, or not for long."""
-        known = self._speeds.get(_key(candidate))
+        known = self._speeds.get((target.provider, target.model))
         return 0.0 if known is None else known.value_s(time.monotonic())
 
     def order(self, candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -108,7 +113,7 @@ class TargetsHealth:
                 breaker.failed(now_s, failure.code, began_s)
             case _:
                 breaker.spared(began_s)
-        _tell(key, why, breaker.why)
+        self._tell(key, why, breaker.why)
 
     def hear(self, told: Iterable[TargetHealth]) -> None:
         """What a caller's digest says: of other routers' attempts all, of this one's the cuts."""
@@ -124,7 +129,7 @@ class TargetsHealth:
                     self._speed(key).note(now_s, one.first_token_ms / 1000)
             if one.cut:
                 breaker.cut(now_s, one.cut)
-            _tell(key, why, breaker.why)
+            self._tell(key, why, breaker.why)
 
     def reset(self, provider: str, model: str) -> None:
         """An operator wants targets used again: of one provider, or of all where it is empty."""
@@ -133,7 +138,7 @@ class TargetsHealth:
             if provider in ("", key[0]) and model in ("", key[1]):
                 why = breaker.why
                 breaker.reset(now_s)
-                _tell(key, why, "")
+                self._tell(key, why, "")
 
     def opened(self, provider: str) -> bool:
         """Whether every target of the provider of which anything is known is left alone."""
@@ -189,19 +194,25 @@ class TargetsHealth:
         self._breakers.move_to_end(key)
         return breaker
 
-
-def _key(candidate: Candidate) -> Key:
-    return (candidate.target.provider, candidate.target.model)
-
-
-def _tell(key: Key, before: str, after: str) -> None:
-    """Says so when a target begins to be left alone, and when it is used again."""
-    if bool(before) != bool(after):
+    def _tell(self, key: Key, before: str, after: str) -> None:
+        """Says so when a target begins to be left alone, and when it is used again."""
+        if bool(before) == bool(after):
+            return
+        provider, model = key
         log_event(
             log,
             "target_opened" if after else "target_closed",
             level=logging.WARNING if after else logging.INFO,
-            provider=key[0],
-            model=key[1],
+            provider=provider,
+            model=model,
             why=after or before,
         )
+        model = model[:MAX_MODEL_CHARS]
+        if after:
+            self._tell_event(TargetOpened(provider=provider, model=model, why=after))
+        else:
+            self._tell_event(TargetClosed(provider=provider, model=model))
+
+
+def _key(candidate: Candidate) -> Key:
+    return (candidate.target.provider, candidate.target.model)

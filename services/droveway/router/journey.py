@@ -1,5 +1,6 @@
 """One request's way through this router, for its span and for what clients are told."""
 
+from droveway.contracts.configuration import ConfigVersion
 from droveway.contracts.dispatch import CallRouted
 from droveway.contracts.inference import InferenceRequested, TriedTarget
 from droveway.otel import names
@@ -23,6 +24,8 @@ class Journey:
         self.admitted_ns = 0
         self.tried: list[TriedTarget] = []
         self.outcome = ""
+        self.config: ConfigVersion = ""
+        """By which configuration it is routed, all of it."""
         self.turn: Turn | None = None
         """Its time in the waiting room."""
         self._begun = False
@@ -74,6 +77,7 @@ class Journey:
                 names.GEN_AI_REQUEST_MODEL: self.request.model,
                 names.DROVEWAY_ATTEMPTS: self._owned.attempts,
                 names.DROVEWAY_CHANNEL: self._channel() or None,
+                names.DROVEWAY_CONFIG_VERSION: self.config or None,
                 names.DROVEWAY_OUTCOME: self.outcome,
             },
             events=events,

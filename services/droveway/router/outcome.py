@@ -1,10 +1,23 @@
-"""What the client is told when every target failed."""
+"""What an attempt that failed comes to, and what the client is told when every target failed."""
 
+from droveway.contracts import dispatch
+from droveway.contracts.dispatch import AttemptNews
 from droveway.contracts.errors import Failure, failure
 from droveway.contracts.inference import TriedTarget
 from droveway.router.routes import FallbackCase
 
 _REFUSALS = frozenset({"invalid_request", "unsupported_parameter"})
+
+
+def failure_of(news: AttemptNews) -> Failure:
+    """Why an attempt that didn't commit didn't."""
+    match news:
+        case dispatch.AttemptFailed():
+            return news.failure
+        case dispatch.Busy():
+            return failure("provider_busy", retry_after_ms=1_000)
+        case dispatch.Started() | dispatch.Committed():
+            return failure("internal_error", f"unexpected {type(news).__name__} after the start")
 
 
 def is_misfit(occurrence: Failure) -> bool:

@@ -16,6 +16,7 @@ from droveway.contracts.config import (
     Route,
 )
 from droveway.contracts.errors import Failure
+from droveway.contracts.inference import InferenceRequested
 
 _CREDIT_S = 10.0
 """A request's credit lasts so long. Source: Finagle, "Retry Budgets", 2016."""
@@ -30,6 +31,25 @@ def policy_of(config: Config, route: Route | None) -> Retry:
     """The route's policy, else the configuration's."""
     own = route.retry if route is not None else None
     return _named(config.retry if own is None else own)
+
+
+def starts_anew(request: InferenceRequested) -> bool:
+    """Whether it is no continuation: what broke off and is gone on with is one more attempt."""
+    return not (request.avoid or request.needs.continues)
+
+
+def attempts_left(policy: Retry, request: InferenceRequested, most: int) -> int:
+    """Attempts that a request may still have; those of whoever had it before count.
+
+    One whose router died has one at least: how its last attempt ended, nobody may have seen.
+
+    Args:
+        policy: The route's.
+        request: As its door has published it this time.
+        most: Of any request, by the operator's word.
+    """
+    left = min(min(policy.attempts, most) - request.attempts_made, request.attempts_left)
+    return max(1 if starts_anew(request) else 0, left)
 
 
 def wait_s(policy: Retry, occurrence: Failure, repeats: int, dice: random.Random) -> float | None:

@@ -1,13 +1,13 @@
 """Model name to targets: exact names first, then the longest prefix; tiers in order of priority."""
 
-import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
 import msgspec
 
 from droveway.contracts.canary import Channel, channel_of
 from droveway.contracts.config import Config, Retry, Route, RouteTarget, Tier
+from droveway.contracts.configuration import ConfigVersion
 from droveway.contracts.dispatch import Target
 from droveway.contracts.errors import Failure, failure
 from droveway.contracts.inference import InferenceRequested, Needs
@@ -16,6 +16,7 @@ from droveway.dialects.capability import missing
 from droveway.dialects.models import ModelTable
 from droveway.dialects.quirks import quirk_of
 from droveway.dialects.route_names import RouteNames
+from droveway.router.order import Choice, Order
 from droveway.router.retry import policy_of
 from droveway.router.timeouts import resolved, timeouts_of
 
@@ -53,18 +54,12 @@ class Manner(NamedTuple):
     """What is wanted whole is asked for as a stream."""
 
 
-class Order(NamedTuple):
-    """What decides between targets of one tier."""
-
-    dice: random.Random
-    first_token_s: Callable[[Candidate], float]
-    """What a target lately took; 0 where that isn't known, so that it is found out."""
-
-
 class RoutingTable:
     """One configuration's routes, looked up by model name."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, version: ConfigVersion = "") -> None:
+        self.version = version
+        """What the configuration is called by."""
         self._config = config
         self._providers = {provider.id: provider for provider in config.providers}
         self._models = ModelTable(config.models, config.aliases)
@@ -116,24 +111,32 @@ class RoutingTable:
         assert route is not None, "its candidates were found by it"
         return Manner(route.midstream == "continue", route.unstreamed == "stream")
 
-    def candidates(self, route: Route, model: str, order: Order) -> list[Candidate]:
+    def candidates(
+        self, route: Route, model: str, request: InferenceRequested, order: Order
+    ) -> list[Candidate]:
         """All targets in the order in which to try them: tier by tier, by the route's strategy."""
-        return [one for tier in route.tiers for one in self._of_tier(route, tier, model, order)]
+        return [
+            candidate
+            for tier in route.tiers
+            for candidate in self._of_tier(route, tier, model, request, order)
+        ]
 
     def ordered(
         self, route: Route, model: str, request: InferenceRequested, order: Order
     ) -> list[Candidate]:
         """The same with the route's canary before or behind them, as the request has it."""
-        stable = self.candidates(route, model, order)
+        stable = self.candidates(route, model, request, order)
         if route.canary is None:
             return stable
-        found = self._of_tier(route, Tier(targets=route.canary.targets), model, order)
+        found = self._of_tier(route, Tier(targets=route.canary.targets), model, request, order)
         canary = [one._replace(channel="canary") for one in found]
         stable = [one._replace(channel="stable") for one in stable]
         first = channel_of(route.canary, request)
         return canary + stable if first == "canary" else stable + canary
 
-    def fallbacks(self, route: Route, case: FallbackCase, order: Order) -> list[Candidate]:
+    def fallbacks(
+        self, route: Route, case: FallbackCase, request: InferenceRequested, order: Order
+    ) -> list[Candidate]:
         """Targets of the models that a route names for a case, in the order of that list."""
         lists = route.fallbacks
         models: tuple[str, ...] = getattr(lists, case)
@@ -144,7 +147,7 @@ class RoutingTable:
             candidate
             for model, other in served
             if other is not None
-            for candidate in self.candidates(other, model, order)
+            for candidate in self.candidates(other, model, request, order)
         ]
 
     def able(
@@ -184,49 +187,36 @@ class RoutingTable:
         text = "No provider of this model counts tokens"
         return kept or failure("unsupported_parameter", text, param="model")
 
-    def _of_tier(self, route: Route, tier: Tier, model: str, order: Order) -> list[Candidate]:
-        found = [
-            candidate
-            for index in _weighted_order(tier, order.dice)
-            for candidate in self._of_target(tier.targets[index], model, order.dice)
+    def _of_tier(
+        self, route: Route, tier: Tier, model: str, request: InferenceRequested, order: Order
+    ) -> list[Candidate]:
+        choices = [choice for chosen in tier.targets for choice in self._choices(chosen, model)]
+        return [
+            self._candidate(choice.chosen, choice.target)
+            for choice in order.arranged(route.strategy, choices, request)
         ]
-        return sorted(found, key=order.first_token_s) if route.strategy == "fastest" else found
 
-    def _of_target(
-        self, chosen: RouteTarget, model: str, dice: random.Random
-    ) -> Iterator[Candidate]:
-        """The target itself, or one for each credential of its provider, in random order."""
-        if chosen.credential != "*":
-            yield self._candidate(chosen, chosen.credential, model)
-            return
-        ids = [one.id for one in self._providers[chosen.provider].credentials]
-        for credential in dice.sample(ids, len(ids)):
-            yield self._candidate(chosen, credential, model)
+    def _choices(self, chosen: RouteTarget, model: str) -> Iterator[Choice]:
+        """The target itself, or its weight's equal parts for the credentials of its provider."""
+        ids = [chosen.credential]
+        if chosen.credential == "*":
+            ids = [one.id for one in self._providers[chosen.provider].credentials]
+        for credential in ids:
+            target = Target(
+                provider=chosen.provider, credential=credential, model=chosen.model or model
+            )
+            yield Choice(target, chosen.weight / len(ids), chosen)
 
-    def _candidate(self, chosen: RouteTarget, credential: str, model: str) -> Candidate:
+    def _candidate(self, chosen: RouteTarget, target: Target) -> Candidate:
         provider = self._providers[chosen.provider]
-        target = Target(
-            provider=chosen.provider, credential=credential, model=chosen.model or model
-        )
         timeouts = timeouts_of(provider, chosen)
         return Candidate(
             target,
             provider.pool,
             int(timeouts.first_token_s * 1000),
             int(timeouts.total_s * 1000),
-            any(one.limits for one in provider.credentials if one.id == credential),
+            any(one.limits for one in provider.credentials if one.id == target.credential),
             int(timeouts.connect_s * 1000),
             int(timeouts.write_s * 1000),
             int(timeouts.idle_s * 1000),
         )
-
-
-def _weighted_order(tier: Tier, dice: random.Random) -> list[int]:
-    """A random order in which a target comes first as often as its weight says.
-
-    Source: Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006.
-    """
-    if len(tier.targets) == 1:
-        return [0]
-    keys = [dice.random() ** (1 / target.weight) for target in tier.targets]
-    return sorted(range(len(keys)), key=lambda index: -keys[index])

@@ -4,14 +4,16 @@ import asyncio
 import random
 
 from droveway.contracts import inference
+from droveway.contracts.config import Config
 from droveway.contracts.health import HEALTH_OF_ALL
-from droveway.contracts.jetstream import ROUTING
+from droveway.contracts.jetstream import PRICES, ROUTING
 from droveway.contracts.providers import providers_subject
-from droveway.router.attempts import Means
 from droveway.router.cooldowns import Cooldowns
+from droveway.router.costs import Costs
 from droveway.router.exposition import Destinations, QueueDepth, QueueWait
 from droveway.router.handlers import Router
 from droveway.router.health import TargetsHealth
+from droveway.router.means import Means
 from droveway.router.owned import OwnedRequests
 from droveway.router.provider_desk import ProviderDesk
 from droveway.router.providers import Providers
@@ -22,8 +24,9 @@ from droveway.router.settlement_news import SettlementNews
 from droveway.router.switches import Switches
 from droveway.router.waiting import WaitingRoom
 from droveway.runtime.canary_orders import CanaryOrders
-from droveway.runtime.config_file import LiveConfig
+from droveway.runtime.configured import follow_config
 from droveway.runtime.consumer import on_message
+from droveway.runtime.live_config import LiveConfig
 from droveway.runtime.routing_orders import RoutingOrders
 from droveway.runtime.service import Ready, running
 from droveway.runtime.spool import SPOOL_DRAIN_S, Spool
@@ -43,11 +46,12 @@ async def run(settings: RouterSettings, stop: asyncio.Event, ready: Ready) -> No
             settings,
             QueueWait(process.registry),
             Cooldowns(),
-            TargetsHealth(process.instance),
+            TargetsHealth(process.instance, process.events.tell),
             Budget(),
             random.Random(),  # noqa: S311 - weights, not secrets
             Switches(),
             WaitingRoom(Bounds(settings.queue_requests, settings.queue_tokens)),
+            Costs(process.bus),
         )
         process.registry.register(QueueDepth(means.waiting))
         router = Router(means)
@@ -57,9 +61,12 @@ async def run(settings: RouterSettings, stop: asyncio.Event, ready: Ready) -> No
         process.registry.register(Destinations(providers))
         orders = RoutingOrders(process.bus)
         means.switches.follow(orders)
-        canaries = CanaryOrders(orders, lambda: router.configure(canaries.applied(live.current)))
-        live.on_change(lambda config: router.configure(canaries.applied(config)))
-        process.events.follow(live)
+
+        def configure(config: Config) -> None:
+            router.configure(canaries.applied(config), live.version)
+
+        canaries = CanaryOrders(orders, lambda: configure(live.current))
+        live.on_change(configure)
         consumer = process.consumer("inference", settings.max_in_flight)
         process.gauges.add("router", owned.statistics)
         process.gauges.add("cooldowns", means.cooldowns.statistics)
@@ -69,8 +76,9 @@ async def run(settings: RouterSettings, stop: asyncio.Event, ready: Ready) -> No
         process.gauges.add("spool", spool.statistics)
         process.checks["usage"] = lambda: "no row can be recorded" if spool.full else ""
         process.gauges.add("relay", owned.hub.statistics)
-        process.gauges.add("config", live.statistics)
         process.gauges.add("kv", orders.statistics, {"bucket": ROUTING})
+        process.gauges.add("kv", means.costs.kv_statistics, {"bucket": PRICES})
+        process.gauges.add("costs", means.costs.statistics)
         owned.hub.on_room = means.waiting.room
         settlements = SettlementNews(process.bus, means.waiting.settled)
         means.waiting.on_credential_full = settlements.want
@@ -80,9 +88,11 @@ async def run(settings: RouterSettings, stop: asyncio.Event, ready: Ready) -> No
         process.background(owned.sign())
         process.background(spool.run())
         process.background(owned.stall.run())
-        process.background(live.follow())
         process.background(orders.run())
+        process.background(means.costs.run())
+        await follow_config(process, live, settings.config_within_s)
         await orders.until_loaded(settings.orders_within_s)
+        await means.costs.until_loaded(settings.prices_within_s)
         receive = on_message(consumer, inference.request_decoder, router.route, router.refuse_full)
         for_any = inference.inference_subject(inference.INTERACTIVE)
         for_this = inference.inference_subject(inference.INTERACTIVE, process.instance)

@@ -10,8 +10,9 @@ from droveway.runtime.settings import Count, Seconds, WorkerSettings
 class RouterSettings(WorkerSettings, frozen=True, kw_only=True):
     """The router's settings."""
 
-    max_attempts: Count = 3
-    """Upstream attempts per request, all before its first token."""
+    max_attempts: Count = 10
+    """Upstream attempts per request, all before its first token, whatever a route's `retry` says:
+    its `attempts` are 3 by default."""
     admit_within_ms: Annotated[int, msgspec.Meta(ge=100, le=60_000)] = 3_000
     """How long a silent limiter is asked again, for a restart or a stall; then 503
     `limiter_unavailable`: without its decision nothing is spent."""
@@ -28,5 +29,8 @@ class RouterSettings(WorkerSettings, frozen=True, kw_only=True):
     orders_within_s: Seconds = 5.0
     """How long the start waits for what operators have changed of routing; then the configuration
     file holds alone until the bucket `routing` answers."""
+    prices_within_s: Seconds = 1.0
+    """How long the start waits for the price book, by which routes choose the cheapest target; then
+    the configuration's prices hold alone until the bucket `prices` answers."""
     start_within_ms: Annotated[int, msgspec.Meta(ge=10, le=60_000)] = 1_000
     """How long a caller may take to say that it has started; then the next target is tried."""

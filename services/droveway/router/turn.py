@@ -13,7 +13,10 @@ from droveway.router.routes import Candidate
 from droveway.router.waiting import LOOK_S, WaitingRoom, full
 
 UNBOUNDED_OUTPUT_TOKENS = 1_000
-"""What an answer without a bound is taken for, when tenants' turns are weighed."""
+"""What an answer without a bound is taken for, when tenants' turns or targets' costs are weighed.
+
+The router is out of the path when answers end, so it doesn't learn how long they get.
+"""
 _HOPE = 0.75
 """Who is expected to need more than this share of its time is refused at once."""
 
@@ -36,6 +39,12 @@ def allowance(request: InferenceRequested, route_s: float | None, default_s: flo
     return Allowance(min(provider_s, client_s), client_s)
 
 
+def expected_output_tokens(request: InferenceRequested) -> int:
+    """How long all choices of its answer may get."""
+    bound = request.max_output_tokens
+    return UNBOUNDED_OUTPUT_TOKENS * request.choices if bound is None else bound
+
+
 class Turn:
     """One request's time in the waiting room; `close` it at the end."""
 
@@ -48,14 +57,12 @@ class Turn:
         remaining_s: float,
         on_wait: Callable[[], None],
     ) -> None:
-        output = request.max_output_tokens
-        tokens = UNBOUNDED_OUTPUT_TOKENS * request.choices if output is None else output
         self._room = room
         self.priority = priority
         self.entry = Entry(
             request.tenant,
             CLASSES.index(priority),
-            request.input_estimate_tokens + tokens,
+            request.input_estimate_tokens + expected_output_tokens(request),
             frozenset(),
         )
         self._allowance = allowance
