@@ -170,6 +170,15 @@ async def test_an_operators_key_gets_round_no_budget(api: Api) -> None:
     await api("POST", "keys", {"tenant": "nobody", "budgets": [{"usd": 1}]}, 201)
 
 
+async def test_a_tenant_has_its_own_rate_until_it_is_taken_back(api: Api) -> None:
+    made = await api("POST", "tenants", {"id": "chinese", "usd_cny": 7.1}, 201)
+    assert made["usd_cny"] == 7.1
+    changed = await api("PATCH", "tenants/chinese", {"usd_cny": None}, match="*")
+    assert changed["usd_cny"] is None
+    refused = await api("PATCH", "tenants/chinese", {"usd_cny": 0}, status=400, match="*")
+    assert refused["error"]["param"] == "usd_cny"
+
+
 async def test_a_tenant_that_keys_name_is_not_deleted(api: Api) -> None:
     await api("POST", "tenants", {"id": "used"}, 201)
     made = await api("POST", "keys", {"tenant": "used"}, 201)

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from droveway.contracts.errors import CATALOGUE, ErrorCode, Failure, failure
+from droveway.contracts.errors import CATALOGUE, ErrorCode, Failure, failure, status_of
 from droveway.contracts.inference import Standing, TriedTarget, Window
 from droveway.gateway.answers import (
     duration,
@@ -11,6 +11,7 @@ from droveway.gateway.answers import (
     standing_headers,
     with_base,
 )
+from droveway.gateway.doors.client_frames import failed
 from droveway.gateway.faces import ANTHROPIC, OPENAI, Face
 
 
@@ -77,13 +78,50 @@ def retried_by_openai_s_client(status: int) -> bool:
 def test_a_client_is_told_whether_and_when_to_retry(entry: ErrorCode) -> None:
     headers = dict(error_headers(failure(entry.code)))
     if entry.retry:
-        assert retried_by_openai_s_client(entry.status)
-        assert b"x-should-retry" not in headers
+        assert headers[b"x-should-retry"] == b"true"
     elif retried_by_openai_s_client(entry.status):
         assert headers[b"x-should-retry"] == b"false"
+    else:
+        assert b"x-should-retry" not in headers
     told = entry.retry and entry.status in (429, 503)
     assert headers.get(b"retry-after") == (b"1" if told else None)
     assert headers.get(b"retry-after-ms") == (b"1000" if told else None)
+
+
+@pytest.mark.parametrize(
+    ("code", "wait_ms", "spent", "told"),
+    [
+        ("provider_unavailable", None, False, b"true"),
+        ("provider_unavailable", None, True, b"false"),
+        ("provider_unavailable", 5_000, True, b"true"),
+        ("provider_unavailable", 61_000, True, b"false"),
+        ("provider_rate_limited", 2_000, True, b"true"),
+        ("provider_rate_limited", None, True, b"false"),
+        ("provider_rate_limited", 61_000, False, b"false"),
+        ("provider_timeout", None, False, b"true"),
+        ("provider_timeout", None, True, b"false"),
+        ("provider_busy", 1_000, True, b"true"),
+        ("provider_auth_error", None, False, b"false"),
+        ("all_targets_failed", None, True, b"false"),
+        ("stream_interrupted", None, True, b"false"),
+        ("deadline_exceeded", None, True, b"false"),
+        ("rate_limit_exceeded", 30_000, False, b"true"),
+        ("request_exceeds_limit", None, False, b"false"),
+        ("insufficient_quota", None, False, b"false"),
+    ],
+)
+def test_clients_do_not_multiply_retries_that_were_made(
+    code: str, wait_ms: int | None, spent: bool, told: bytes
+) -> None:
+    occurrence = failure(code, retry_after_ms=wait_ms)
+    headers = dict(error_headers(occurrence, spent=spent))
+    assert headers[b"x-should-retry"] == told
+    guessed = wait_ms is None and told == b"true" and status_of(occurrence) in (429, 503)
+    assert headers.get(b"retry-after-ms") == (
+        b"1000" if guessed else None if wait_ms is None else b"%d" % wait_ms
+    )
+    told_on_the_bus = failed(occurrence, (), {}, spent=spent)
+    assert told_on_the_bus.should_retry is (told == b"true")
 
 
 @pytest.mark.parametrize("entry", CATALOGUE.values(), ids=CATALOGUE)
@@ -162,9 +200,9 @@ def test_a_budget_that_is_used_up_is_no_reason_to_retry(face: Face, status: int)
     assert dict(error_headers(spent)) == {b"x-should-retry": b"false"}
 
 
-@pytest.mark.parametrize(("wait_ms", "told"), [(60_000, None), (60_001, b"false")])
+@pytest.mark.parametrize(("wait_ms", "told"), [(60_000, b"true"), (60_001, b"false")])
 def test_who_would_have_to_wait_longer_than_sdks_do_is_told_not_to(
-    wait_ms: int, told: bytes | None
+    wait_ms: int, told: bytes
 ) -> None:
     headers = dict(error_headers(failure("rate_limit_exceeded", retry_after_ms=wait_ms)))
     assert headers.get(b"x-should-retry") == told

@@ -225,7 +225,7 @@ async def test_failing_application_is_a_500_without_content(
 async def test_drain_finishes_running_answers_and_closes_idle_connections() -> None:
     probe = AsgiProbe()
     async with AsyncExitStack() as stack:
-        async with serving(probe, HttpLimits(), "127.0.0.1", 0) as server:
+        async with serving(probe, HttpLimits(idle_drain_s=0.05), "127.0.0.1", 0) as server:
             idle = await stack.enter_async_context(raw_connection(server.port))
             await idle.send(GET % b"echo")
             await idle.read_answer()
@@ -241,6 +241,21 @@ async def test_drain_finishes_running_answers_and_closes_idle_connections() -> N
             answer = await running.read_answer()
             assert (answer.body, answer.headers["connection"]) == (b"finished", "close")
         assert server.statistics().open == 0
+
+
+@on_each_loop
+async def test_what_comes_on_a_kept_connection_after_the_stop_is_answered_as_its_last() -> None:
+    async with (
+        serving(AsgiProbe(), HttpLimits(), "127.0.0.1", 0) as server,
+        raw_connection(server.port) as kept,
+    ):
+        await kept.send(GET % b"echo")
+        assert "connection" not in (await kept.read_answer()).headers
+        server.stop_accepting()
+        await kept.send(GET % b"echo")
+        answer = await kept.read_answer()
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+        assert await closed_without_a_word(kept)
 
 
 @on_each_loop

@@ -6,10 +6,20 @@ import msgspec
 
 from droveway.cli import ports
 from droveway.contracts.access import Key, Limit
-from droveway.contracts.config import Config, Provider, Route, RouteTarget, Tier, Timeouts
+from droveway.contracts.config import (
+    Backoff,
+    Config,
+    Provider,
+    Retry,
+    Route,
+    RouteTarget,
+    Tier,
+    Timeouts,
+)
 from droveway.runtime.api_key import hash_key, parse_key
 from tests.sdks.server import DIALECTS, routed
 from tests.support import local_model
+from tests.support.flows import each_once
 
 LISTED = ("numbered-5", "sim-small")
 KEYS = ("limited-sync", "limited-async", "disabled", "narrow")
@@ -49,9 +59,12 @@ def configured(config: Config, keys: dict[str, str], local_url: str) -> Config:
     routes += [_route(routed(name, "anthropic"), (PROVIDERS["anthropic"], name)) for name in SERVED]
     for one in DIALECTS:
         routes += [_route(routed(name, one), *targets) for name, targets in _special(one).items()]
+    routes += [
+        _retried(routed("retried-here", one), (PROVIDERS[one], "fault-503")) for one in DIALECTS
+    ]
     known = [msgspec.structs.replace(key, limits=(PLENTY,)) for key in config.keys]
     return msgspec.structs.replace(
-        config,
+        each_once(config),  # what the SDKs try again is seen alone
         providers=tuple(providers),
         routes=tuple(routes),
         keys=(*known, *(_key(name, secret) for name, secret in keys.items())),
@@ -74,6 +87,12 @@ def _special(dialect: str) -> dict[str, list[tuple[str, str]]]:
 
 def _provider(like: Provider, name: str, **changes: Any) -> Provider:
     return msgspec.structs.replace(like, id=name, **changes)
+
+
+def _retried(model: str, target: tuple[str, str]) -> Route:
+    """A route of which a failure is repeated once at the same target, without a wait."""
+    retry = Retry(attempts=2, same_target=1, failed=Backoff(base_s=0, jitter="none"))
+    return msgspec.structs.replace(_route(model, target), retry=retry)
 
 
 def _route(model: str, *targets: tuple[str, str]) -> Route:

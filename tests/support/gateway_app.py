@@ -21,6 +21,7 @@ from droveway.gateway.doors.usage import UsageDoor
 from droveway.gateway.exposition import ClientMetrics
 from droveway.gateway.http_limits import HttpLimits
 from droveway.gateway.journal import Ledgers
+from droveway.gateway.prompt_prefix import PromptPrefixes
 from droveway.gateway.responses import ResponsesAdapter
 from droveway.gateway.server import serving
 from droveway.gateway.settings import GatewaySettings
@@ -74,8 +75,9 @@ async def gateway_client(nats: NatsServer, config: Config) -> AsyncIterator[http
         gateway.stored = StoredDoor(stored)
         adapters = Adapters(ResponsesAdapter(stored, keeps=True))
         inference = Inference(
-            bus, RelayHub(bus), ledgers.spool, GatewaySettings(), gateway.allows, adapters
-        )
+            bus, RelayHub(bus), ledgers.spool, GatewaySettings(), gateway.allows, adapters,
+            PromptPrefixes(),
+        )  # fmt: skip
         door = HttpDoor(inference, tasks, first_comment_s=10)
         gateway.serve_inference(door, CountTokens(inference, door, gateway))
         limits = HttpLimits(drain_s=1.0)

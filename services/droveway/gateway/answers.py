@@ -51,25 +51,43 @@ def error_body(
     return msgspec.json.encode({"error": error_object(occurrence, tried, request_id)})
 
 
-def retry_after_ms(occurrence: Failure) -> int | None:
+def retry_after_ms(occurrence: Failure, *, spent: bool = False) -> int | None:
     """When to try again, where that is known or worth a guess."""
-    entry = CATALOGUE[occurrence.code]
-    if occurrence.retry_after_ms is None and entry.retry and status_of(occurrence) in (429, 503):
+    guessed = status_of(occurrence) in (429, 503) and should_retry(occurrence, spent=spent)
+    if occurrence.retry_after_ms is None and guessed:
         return 1_000
     return occurrence.retry_after_ms
 
 
-def error_headers(occurrence: Failure) -> Headers:
-    """When to retry, whether to, and how to authenticate."""
-    entry = CATALOGUE[occurrence.code]
+def should_retry(occurrence: Failure, *, spent: bool = False) -> bool:
+    """Whether a client does well to send the same request again by itself.
+
+    1. Not where that can't help, nor where it would have to wait longer than SDKs do.
+    2. After a wait that is known: yes, also where our own retries are `spent`.
+    3. With those spent, and nobody knowing when it will be better: no. Clients would multiply what
+       the routes' policies and the budget of retries keep small.
+    4. Else yes.
+    """
+    if not CATALOGUE[occurrence.code].retry:
+        return False
+    if occurrence.retry_after_ms is None:
+        return not spent
+    return occurrence.retry_after_ms <= MAX_RETRY_AFTER_MS
+
+
+def error_headers(occurrence: Failure, *, spent: bool = False) -> Headers:
+    """When to retry, whether to, and how to authenticate.
+
+    Whether to is said with each status after which SDKs would do it by themselves.
+    """
     status = status_of(occurrence)
     headers: Headers = []
-    if (wait_ms := retry_after_ms(occurrence)) is not None:
+    if (wait_ms := retry_after_ms(occurrence, spent=spent)) is not None:
         headers.append((b"retry-after-ms", b"%d" % wait_ms))
         headers.append((b"retry-after", b"%d" % -(-wait_ms // 1000)))
-    useless = not entry.retry or (wait_ms is not None and wait_ms > MAX_RETRY_AFTER_MS)
-    if useless and (status >= 500 or status in (408, 409, 429)):
-        headers.append((b"x-should-retry", b"false"))
+    if status >= 500 or status in (408, 409, 429):
+        helps = should_retry(occurrence, spent=spent)
+        headers.append((b"x-should-retry", b"true" if helps else b"false"))
     if status == 401:
         headers.append((b"www-authenticate", b'Bearer realm="droveway"'))
     return headers

@@ -53,13 +53,16 @@ class AskFailed(Exception):
     """No attempt committed."""
 
     def __init__(
-        self, occurrence: Failure, tried: tuple[TriedTarget, ...] = (), *, by_router: bool = False
-    ) -> None:
+        self, occurrence: Failure, tried: tuple[TriedTarget, ...] = (), *,
+        by_router: bool = False, spent: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__(occurrence.code)
         self.failure = occurrence
         self.tried = tried
         self.by_router = by_router
         """A router has said so: nothing runs any more."""
+        self.spent = spent
+        """See `Refused.spent`."""
 
 
 class Asking:
@@ -148,8 +151,9 @@ class Asking:
         for ask in self.asks:
             if ask.lost:
                 continue
-            if ask.refused is not None and self._is_final(ask, ask.refused):
-                raise AskFailed(ask.refused.failure, ask.refused.tried, by_router=True)
+            refused = ask.refused
+            if refused is not None and self._is_final(ask, refused):
+                raise AskFailed(refused.failure, refused.tried, by_router=True, spent=refused.spent)
             decided = self.holder is not None and self.holder.accepted is not None
             if ask.accepted is not None and not decided:
                 self.settle_on(ask)

@@ -125,7 +125,7 @@ class Connections:
         return self._open[connection] or refused <= self._limits.max_lingering
 
     def shutdown(self) -> None:
-        """Ask every connection, later ones included, to take no further request."""
+        """Ask every connection, later ones included, to let its next answer be the last."""
         self.draining = True
         for connection in list(self._open):
             connection.shutdown()

@@ -3,6 +3,7 @@
 A whole answer that broke off on its way is asked again: its client has nothing of it. A stream is
 gone on with where its route says so and its dialect's join can; that is one more publication of
 the same request, which names the target that broke off, the router that had it, and what was said.
+Where only the caller is gone, killed or replaced, another one may ask the same target again.
 """
 
 import logging
@@ -21,7 +22,8 @@ from droveway.dialects.joining import Join
 from droveway.dialects.usage_shapes import added
 from droveway.gateway.journal import Journal
 from droveway.gateway.pending import AskFailed, Pending
-from droveway.gateway.remainder import Broken, Original
+from droveway.gateway.remainder import Broken, Original, is_to_blame
+from droveway.gateway.witness import Lost, lost_answer
 from droveway.otel.logs import log_event
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,8 @@ class Continuing:
         self._ask = ask
         self._asked = asked
         self._journal = journal
+        self._asked_s = time.monotonic()
+        """When the answer at hand was asked for."""
         self._part = ask(asked.request)
         self._parts = [self._part]
         self._begun = False
@@ -51,6 +55,8 @@ class Continuing:
         self._broken: Broken | None = None
         self._before: relay.Usage | None = None
         """What answers took that broke off."""
+        self._said_bytes = 0
+        """By those, of text."""
         self._gone = False
 
     @property
@@ -128,10 +134,25 @@ class Continuing:
                 body = b"".join((*self._pieces, frame.body)) if self._pieces else frame.body
                 return msgspec.structs.replace(frame, usage=self._all(frame.usage), body=body)
             case relay.Interrupted():
-                broken = None if self._origin is None else self._broken_off(frame, self._origin)
-                if broken is None or self._gone or not self._asked.may_go_on(broken, self._join):
-                    return msgspec.structs.replace(frame, usage=self._all(frame.usage))
-                return self._go_on(broken)
+                return self._interrupted(frame)
+
+    def _interrupted(self, frame: relay.Interrupted) -> relay.Interrupted | None:
+        """It broke off: the end as the door is to see it; None if somebody goes on."""
+        origin = self._origin
+        broken = None if origin is None else self._broken_off(frame, origin)
+        goes_on = broken is not None and self._may_go_on(broken, origin)
+        if origin is not None and self._part.caller_gone and (goes_on or self._broken is not None):
+            self._tell_of_lost(frame, origin)
+        if broken is None or not goes_on:
+            return msgspec.structs.replace(frame, usage=self._all(frame.usage))
+        return self._go_on(broken)
+
+    def _may_go_on(self, broken: Broken, origin: relay.Origin | None) -> bool:
+        """Whether anybody may; a stream's router says, for each attempt, if there may be more."""
+        streams = self._asked.request.stream
+        if self._gone or (streams and not (origin is not None and origin.continuable)):
+            return False
+        return self._asked.may_go_on(broken, self._join)
 
     def _chunk(self, frame: relay.Chunk) -> relay.Chunk | None:
         if (origin := frame.origin) is not None:
@@ -153,9 +174,12 @@ class Continuing:
         return usage if self._before is None else added(self._before, usage)
 
     def _broken_off(self, frame: relay.Interrupted, origin: relay.Origin) -> Broken:
+        before = self._broken
+        to_blame = is_to_blame(frame.failure, caller_gone=self._part.caller_gone)
         return Broken(
             frame.failure,
-            (*(self._broken.targets if self._broken is not None else ()), origin.target),
+            (*(before.targets if before else ()), origin.target),
+            (*(before.blamed if before else ()), *((origin.target,) if to_blame else ())),
             origin.attempt,
             self._part.router,
             self._part.asks,
@@ -167,11 +191,13 @@ class Continuing:
         said = "" if self._join is None else self._join.said.prefill
         if self._join is not None:
             self._join.go_on(broken.used)
+            self._said_bytes = self._join.said.size_bytes
         self._broken, self._before = broken, broken.used
         self._part.close("its answer broke off")
         self._pieces, self._begun, self._origin = [], False, None
         self._journal.continuations += 1
         self._tell("answer_continued", broken, broken.cause.code)
+        self._asked_s = time.monotonic()
         self._part = self._ask(self._asked.rest(broken, said))
         self._parts.append(self._part)
         try:
@@ -192,9 +218,22 @@ class Continuing:
             return usage
         size_bytes = sum(map(len, self._pieces))
         if self._join is not None:
-            size_bytes = self._join.said.size_bytes
+            size_bytes = self._join.said.size_bytes - self._said_bytes
         output_tokens = -(-size_bytes // BYTES_PER_TOKEN)
         return relay.Usage(self._asked.request.input_estimate_tokens, output_tokens, estimated=True)
+
+    def _tell_of_lost(self, frame: relay.Interrupted, origin: relay.Origin) -> None:
+        """Its caller can't, and the request's row will name a later attempt."""
+        request, journal = self._asked.request, self._journal
+        lost = Lost(
+            origin,
+            self._part.router,
+            frame.failure,
+            self._used(frame.usage),
+            journal.at_ns(self._asked_s),
+            journal.at_ns(time.monotonic()),
+        )
+        journal.tell_of_attempt(lost_answer(request, lost, journal.span, request.door))
 
     def _tell(self, event: str, broken: Broken, code: str) -> None:
         log_event(

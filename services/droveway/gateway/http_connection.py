@@ -116,11 +116,11 @@ class BoundedConnection(HttpToolsProtocol):
         return True
 
     def shutdown(self) -> None:
-        """Take no further request; a running answer is the last one."""
+        """Let the next answer be the last one; one that hasn't begun says so itself."""
         self._draining = True
         if self.phase is Phase.IDLE:
-            self.transport.close()
-        elif self.cycle is not None:
+            self._enter(Phase.IDLE)
+        elif self.cycle is not None and not self.cycle.response_started:
             self.cycle.keep_alive = False
 
     def cut(self) -> None:
@@ -198,7 +198,7 @@ class BoundedConnection(HttpToolsProtocol):
             self._phase_timer = None
         limits = self._limits
         if phase is Phase.IDLE:
-            self._after(limits.keep_alive_idle_s)
+            self._after(self._rest_s())
         elif phase is Phase.BODY:
             self._body_since_s = self.loop.time()
             self._after(limits.body_base_s)
@@ -208,6 +208,12 @@ class BoundedConnection(HttpToolsProtocol):
             self._after(limits.connect_idle_s)
         elif phase is Phase.LINGERING:
             self._after(limits.linger_s)
+
+    def _rest_s(self) -> float:
+        limits = self._limits
+        if not self._draining:
+            return limits.keep_alive_idle_s
+        return min(limits.idle_drain_s, limits.drain_s / 2)  # before all are cut
 
     def _after(self, wait_s: float) -> None:
         self._phase_timer = self.loop.call_later(wait_s, self._phase_expired)

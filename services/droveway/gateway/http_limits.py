@@ -106,6 +106,13 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
     drain_s: Seconds = 300.0
     """Seconds that running answers get once the server stops; then they are cut."""
 
+    idle_drain_s: Seconds = 1.0
+    """Seconds that a resting connection stays once the server stops; then it is closed.
+
+    A request that comes by then is answered and told that it was the last one: closed at once,
+    connections would reset what their clients are just sending.
+    """
+
     backlog: Count = 1_024
     """Connections that wait in the kernel to be accepted; above it the kernel drops them."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from droveway.contracts.inference import Needs
+from droveway.contracts.inference import Needs, UserHash
 from droveway.dialects import dialect
 from droveway.dialects.anthropic import checks as anthropic_checks
 from droveway.dialects.anthropic.needs import needs_of_messages
@@ -26,6 +26,8 @@ class Asked(NamedTuple):
     choices: int = 1
     user: str = ""
     """Who is behind the key, as the body says; empty: it doesn't."""
+    prefix: UserHash = b""
+    """Stands for the beginning of the prompt; empty: no route goes by it."""
 
 
 class Operation(NamedTuple):

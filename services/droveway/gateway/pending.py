@@ -66,6 +66,12 @@ class Pending:
         return self._asking.holder.router if self._took_s and self._asking.holder else ""
 
     @property
+    def caller_gone(self) -> bool:
+        """Whether its answer ends since whoever sent it is gone, not by that one's own word."""
+        holder = self._asking.holder
+        return holder is not None and holder.receiver.was_cut and not self._deadline.passed
+
+    @property
     def asks(self) -> int:
         """The number of its latest publication."""
         return self._asking.asks[-1].number

@@ -13,12 +13,15 @@ class Refusal(Exception):
     """Ends a request with `failure`; the status is the catalogue's or the provider's."""
 
     def __init__(
-        self, occurrence: Failure, tried: tuple[TriedTarget, ...] = (), *, final: bool = False
-    ) -> None:
+        self, occurrence: Failure, tried: tuple[TriedTarget, ...] = (), *,
+        final: bool = False, spent: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__(occurrence.code)
         self.final = final
         """It is known that nothing runs any more for the request; a door that gives up isn't sure.
         """
+        self.spent = spent
+        """The gateway has done what its retries can: see `answers.should_retry`."""
         self.failure = occurrence
         self.tried = tried
 

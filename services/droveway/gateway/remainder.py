@@ -19,6 +19,8 @@ _BROKEN_OFF = frozenset(
     | {"server_shutting_down", "internal_error"}
 )
 """Ends for which a target or its caller is to blame."""
+_OF_OUR_OWN = frozenset({"server_shutting_down"})
+"""Among them the ends for which it is only the caller: another one may ask the same target."""
 
 
 class Broken(NamedTuple):
@@ -27,6 +29,8 @@ class Broken(NamedTuple):
     cause: Failure
     targets: tuple[str, ...]
     """`provider/model` of each."""
+    blamed: tuple[str, ...]
+    """Those of them that broke off by themselves: they aren't asked again."""
     attempts: int
     """So many were made in all."""
     router: str
@@ -35,6 +39,11 @@ class Broken(NamedTuple):
     """Publications in all."""
     used: Usage
     """By all of them."""
+
+
+def is_to_blame(cause: Failure, *, caller_gone: bool) -> bool:
+    """Whether it is the target that broke off, not the caller that asked it."""
+    return not caller_gone and cause.code not in _OF_OUR_OWN
 
 
 class Original(NamedTuple):
@@ -61,7 +70,7 @@ class Original(NamedTuple):
         """The request for what comes after `said`; for all of it if that is empty."""
         request = msgspec.structs.replace(
             self.request,
-            avoid=broken.targets[-MAX_AVOIDED:],
+            avoid=broken.blamed[-MAX_AVOIDED:],
             attempts_left=self.request.attempts_left - broken.attempts,
             attempts_made=broken.attempts,
             ask=broken.asks + 1,

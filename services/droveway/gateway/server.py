@@ -63,7 +63,7 @@ class HttpServer:
         self.port = self._listener.sockets[0].getsockname()[1]
 
     def stop_accepting(self) -> None:
-        """Stop listening, close idle connections, let each running answer be its last."""
+        """Stop listening, let each connection's next answer be its last, close those that rest."""
         if self._listener is None:
             return
         self._listener.close()

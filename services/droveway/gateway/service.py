@@ -22,6 +22,7 @@ from droveway.gateway.doors.usage import UsageDoor
 from droveway.gateway.exposition import ClientMetrics, EdgeMetrics
 from droveway.gateway.http_limits import HttpLimits, within_descriptors
 from droveway.gateway.journal import Ledgers
+from droveway.gateway.prompt_prefix import PromptPrefixes
 from droveway.gateway.responses import ResponsesAdapter
 from droveway.gateway.server import serving
 from droveway.gateway.settings import GatewaySettings
@@ -29,9 +30,10 @@ from droveway.gateway.stored_responses import StoredResponses
 from droveway.gateway.trusted_proxies import TrustedProxies
 from droveway.otel.logs import log_event
 from droveway.runtime.addresses import Networks
-from droveway.runtime.config_file import LiveConfig
+from droveway.runtime.configured import follow_config
 from droveway.runtime.directory import Directory
 from droveway.runtime.errors import SettingsError
+from droveway.runtime.live_config import LiveConfig
 from droveway.runtime.relay import RelayHub
 from droveway.runtime.service import Ready, running
 from droveway.runtime.spool import SPOOL_DRAIN_S, Spool
@@ -72,12 +74,13 @@ async def run(settings: GatewaySettings, stop: asyncio.Event, ready: Ready) -> N
         admins = Admins(settings.failed_logins_per_s, proxies)
         gateway.admin = AdminDoor(process.bus, directory, admins, settings.admin_changes_per_s)
         live.on_change(gateway.configure)
-        process.events.follow(live)
         gateway.usage = UsageDoor(process.bus, auth, admins, process.registry, _scrapers(settings))
         stored = StoredResponses(process.bus, settings.max_stored_bytes)
         gateway.stored = StoredDoor(stored)
         adapters = Adapters(ResponsesAdapter(stored, keeps=settings.store_responses))
-        inference = Inference(process.bus, hub, spool, settings, gateway.allows, adapters)
+        prefixes = PromptPrefixes()
+        live.on_change(prefixes.configure)
+        inference = Inference(process.bus, hub, spool, settings, gateway.allows, adapters, prefixes)
         door = HttpDoor(inference, process.tasks, settings.first_comment_s, settings.compat)
         gateway.serve_inference(door, CountTokens(inference, door, gateway))
         relays = ClientRelays(process.bus, settings.client_stall_s)
@@ -96,7 +99,6 @@ async def run(settings: GatewaySettings, stop: asyncio.Event, ready: Ready) -> N
         process.gauges.add("key_share", shares.statistics)
         process.gauges.add("spool", spool.statistics)
         process.gauges.add("auth", auth.statistics)
-        process.gauges.add("config", live.statistics)
         process.gauges.add("directory", directory.statistics)
         process.gauges.add(
             "door",
@@ -111,8 +113,8 @@ async def run(settings: GatewaySettings, stop: asyncio.Event, ready: Ready) -> N
         process.background(hub.run())
         process.background(relays.run())
         process.background(spool.run())
-        process.background(live.follow())
         process.background(directory.run())
+        await follow_config(process, live, settings.config_within_s)
         await directory.until_loaded(ACCESS_WITHIN_S)
         try:
             limits = _limits(settings)

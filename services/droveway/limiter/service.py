@@ -11,8 +11,9 @@ from droveway.limiter.handlers import Questions
 from droveway.limiter.partition import Partition
 from droveway.limiter.settings import LimiterSettings
 from droveway.otel.logs import log_event
-from droveway.runtime.config_file import LiveConfig
+from droveway.runtime.configured import follow_config
 from droveway.runtime.directory import Directory
+from droveway.runtime.live_config import LiveConfig
 from droveway.runtime.prices import LivePrices
 from droveway.runtime.service import Ready, running
 
@@ -26,7 +27,6 @@ async def run(settings: LimiterSettings, stop: asyncio.Event, ready: Ready) -> N
         partition = Partition(process.bus, PARTITION, settings)
         directory = Directory(process.bus, live)
         directory.on_change(partition.configure)
-        process.events.follow(live)
         partition.on_owned = process.events.tell
         process.discovery.facts["owner"] = lambda: partition.owns
         questions = Questions(partition)
@@ -36,7 +36,6 @@ async def run(settings: LimiterSettings, stop: asyncio.Event, ready: Ready) -> N
         process.gauges.add("snapshots", partition.snapshots.statistics)
         process.gauges.add("spend", partition.spend.statistics)
         process.gauges.add("admission", questions.statistics)
-        process.gauges.add("config", live.statistics)
         process.gauges.add("directory", directory.statistics)
         process.gauges.add("kv", prices.statistics, {"bucket": PRICES})
         process.checks["limits"] = partition.check
@@ -49,9 +48,9 @@ async def run(settings: LimiterSettings, stop: asyncio.Event, ready: Ready) -> N
             (settlement.settlement_subject, questions.on_settlement),
         ):
             await process.bus.subscribe(subject(PARTITION), handler)
-        process.background(live.follow())
         process.background(directory.run())
         process.background(prices.run())
+        await follow_config(process, live, settings.config_within_s)
         knowledge = _Knowledge(directory, prices, settings.known_within_s)
         process.background(partition.run(knowledge.complete, stop))
         await partition.until_ready(stop)

@@ -27,7 +27,7 @@ async def test_a_rate_limited_client_waits_as_told_and_passes(
     assert 500 < int(headers["retry-after-ms"]) <= 1_100
     assert int(headers["retry-after"]) in (1, 2)
     assert headers["x-ratelimit-remaining-requests"] == "0"
-    assert "x-should-retry" not in headers
+    assert headers["x-should-retry"] == "true"
     # The SDK's own first wait is half a second at most: one retry passes only by the header.
     async with opened(flavour, server, api_key=key, max_retries=1) as client:
         raw = await client.raw_chat()
@@ -59,6 +59,19 @@ async def test_all_targets_failed_is_not_tried_again(
     ]
     assert client.sent == 1
     assert [entry["model"] for entry in book.entries()] == ["fault-500", "fault-403"]
+
+
+async def test_what_was_retried_here_is_not_tried_again(
+    server: Droveway, flavour: str, upstream: str, book: Book
+) -> None:
+    async with opened(flavour, server, upstream, max_retries=2) as client:
+        with pytest.raises(openai.InternalServerError) as caught:
+            await client.chat(model="retried-here")
+    headers = check(caught.value, broken(503, "provider_unavailable"))
+    assert headers["x-should-retry"] == "false"
+    assert "retry-after" not in headers
+    assert client.sent == 1
+    assert len(book.entries()) == 2, "2 attempts of ours, not 2 for each of the SDK's 3"
 
 
 async def test_a_second_target_serves_without_the_sdk_noticing(sdk: Client, book: Book) -> None:

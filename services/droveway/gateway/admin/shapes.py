@@ -8,6 +8,7 @@ from msgspec import UNSET, UnsetType
 from droveway.contracts.access import (
     Address,
     Budget,
+    CnyPerUsd,
     Key,
     KeyState,
     Limit,
@@ -73,6 +74,8 @@ class NewTenant(Strict, frozen=True, kw_only=True):
     state: TenantState = "active"
     limits: tuple[Limit, ...] = ()
     budgets: tuple[Budget, ...] = ()
+    usd_cny: CnyPerUsd | None = None
+    """Yuan that this account is shown for a dollar; null: as the configuration says."""
 
 
 class TenantChange(Strict, frozen=True, kw_only=True):
@@ -82,6 +85,7 @@ class TenantChange(Strict, frozen=True, kw_only=True):
     state: TenantState | UnsetType = UNSET
     limits: tuple[Limit, ...] | UnsetType = UNSET
     budgets: tuple[Budget, ...] | UnsetType = UNSET
+    usd_cny: CnyPerUsd | UnsetType | None = UNSET
 
 
 class Rotation(Strict, frozen=True, kw_only=True):
@@ -148,6 +152,8 @@ class TenantSeen(msgspec.Struct, frozen=True, kw_only=True):
     state: TenantState
     limits: tuple[Limit, ...]
     budgets: tuple[Budget, ...]
+    usd_cny: float | None
+    """Null: as the configuration says."""
 
 
 class KeyList(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,4 +226,5 @@ def tenant_seen(tenant: Tenant, source: Source) -> TenantSeen:
         state=tenant.state,
         limits=tenant.limits,
         budgets=tenant.budgets,
+        usd_cny=tenant.usd_cny,
     )

@@ -8,6 +8,7 @@ from droveway.gateway.adapted import Frames
 from droveway.gateway.answers import Headers
 from droveway.gateway.doors.exchange import Exchange
 from droveway.gateway.doors.taking import (
+    cut_before_it_began,
     origin_of,
     served_headers,
     take_ready,
@@ -15,7 +16,6 @@ from droveway.gateway.doors.taking import (
     whole_headers,
 )
 from droveway.gateway.journal import Journal
-from droveway.gateway.refusal import Refusal
 from droveway.runtime.deadline import Deadline
 
 Amend = Callable[[bytes, int], bytes]
@@ -80,8 +80,7 @@ async def answer_stream(
     face = exchange.face
     frame = await pending.first(patience_s)
     if isinstance(frame, relay.Interrupted):
-        journal.end(frame)
-        raise Refusal(frame.failure)
+        raise cut_before_it_began(frame, journal)
     journal.status = 200
     if frame is None:
         await exchange.start(200, [*sse.HEADERS, *face.standing_headers(pending.standing)])

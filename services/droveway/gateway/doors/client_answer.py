@@ -12,6 +12,7 @@ from droveway.gateway.doors.client_relay import ClientRelay
 from droveway.gateway.doors.client_relays import ClientRelays
 from droveway.gateway.doors.one_message import publish_once
 from droveway.gateway.doors.taking import (
+    cut_before_it_began,
     origin_of,
     served_headers,
     take_ready,
@@ -76,15 +77,17 @@ class ClientAnswer:
         """Tells an error: `failed` if nothing was delivered, else `interrupted`."""
         if self._ended:
             return
-        headers = answers.error_headers(refusal.failure)
+        spent = refusal.spent
+        headers = answers.error_headers(refusal.failure, spent=spent)
         self._coder.set_headers([*headers, *answers.standing_headers(self._journal.standing)])
-        self._coder.tried = refusal.tried
+        self._coder.tried, self._coder.spent = refusal.tried, spent
         if self._relay is not None:
             self._relay.sender.interrupt(refusal.failure, self._journal.usage)
             self._end()
             return
         try:
-            self._publish(failed(refusal.failure, refusal.tried, self._coder.headers))
+            told = failed(refusal.failure, refusal.tried, self._coder.headers, spent=spent)
+            self._publish(told)
         except BusError as error:
             log_event(log, "refusal_unsent", level=logging.WARNING, reason=str(error))
         self._end()
@@ -138,8 +141,7 @@ class ClientAnswer:
         while frame is None:
             frame = await pending.first(PATIENCE_S)
         if isinstance(frame, relay.Interrupted):
-            self._journal.end(frame)
-            raise Refusal(frame.failure)
+            raise cut_before_it_began(frame, self._journal)
         self._journal.saw(origin_of(frame))
         self._set_headers(pending)
         self._journal.status = 200

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from droveway.contracts import client, relay
-from droveway.contracts.errors import CATALOGUE, Failure, status_of
+from droveway.contracts.errors import Failure, status_of
 from droveway.contracts.inference import TriedTarget
 from droveway.gateway import answers
 from droveway.gateway.answers import Headers
@@ -28,6 +28,8 @@ class FrameCoder:
         self.in_pieces = False
         """Chunks carry pieces of one body, not events."""
         self.tried: tuple[TriedTarget, ...] = ()
+        self.spent = False
+        """The gateway has done what its retries can."""
         self._request_id = request_id
         self.headers: dict[str, str] = {}
 
@@ -49,7 +51,8 @@ class FrameCoder:
             case relay.Completed():
                 return self.encode(self._completed(frame, headers))
             case relay.Interrupted() if frame.seq == 0:
-                return self.encode(failed(frame.failure, self.tried, headers))
+                told = failed(frame.failure, self.tried, headers, spent=self.spent)
+                return self.encode(told)
             case relay.Interrupted():
                 error = answers.error_object(frame.failure, self.tried, self._request_id)
                 return self.encode(
@@ -79,14 +82,14 @@ class FrameCoder:
 
 
 def failed(
-    failure: Failure, tried: Iterable[TriedTarget], headers: dict[str, str]
+    failure: Failure, tried: Iterable[TriedTarget], headers: dict[str, str], *, spent: bool = False
 ) -> client.Failed:
     """The terminal of a request of which nothing was delivered."""
     return client.Failed(
         status=status_of(failure),
         error=answers.error_object(failure, tried),
-        should_retry=CATALOGUE[failure.code].retry,
-        retry_after_ms=answers.retry_after_ms(failure),
+        should_retry=answers.should_retry(failure, spent=spent),
+        retry_after_ms=answers.retry_after_ms(failure, spent=spent),
         headers=headers,
     )
 

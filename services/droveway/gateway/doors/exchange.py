@@ -108,7 +108,8 @@ class Exchange:
         """Sends an error as the whole answer."""
         face, occurrence = self.face, refusal.failure
         body = face.error_body(occurrence, refusal.tried, self.request_id)
-        headers = [*answers.error_headers(occurrence), *face.standing_headers(standing)]
+        advice = answers.error_headers(occurrence, spent=refusal.spent)
+        headers = [*advice, *face.standing_headers(standing)]
         await self.answer(face.status(occurrence), body, headers)
 
     async def in_band(self, refusal: Refusal) -> None:

@@ -28,6 +28,7 @@ from droveway.gateway.json_caps import JsonCaps, read_json_object
 from droveway.gateway.live_routers import LiveRouters
 from droveway.gateway.operations import Asked, Operation, user_of
 from droveway.gateway.pending import AskFailed, Pending
+from droveway.gateway.prompt_prefix import PromptPrefixes
 from droveway.gateway.refusal import Refusal, no_such_model, refuse, refusing
 from droveway.gateway.remainder import Original
 from droveway.gateway.settings import GatewaySettings
@@ -53,6 +54,7 @@ class Inference:
         settings: GatewaySettings,
         allows: Callable[[Key, str], bool],
         adapters: Adapters,
+        prefixes: PromptPrefixes,
     ) -> None:
         self._bus = bus
         self._hub = hub
@@ -60,6 +62,7 @@ class Inference:
         self._settings = settings
         self._allows = allows
         self._adapters = adapters
+        self._prefixes = prefixes
         self._idempotency = Idempotency(bus, settings.request_timeout_s)
         self._caps = JsonCaps()
         self._routers = LiveRouters()
@@ -92,9 +95,11 @@ class Inference:
                 try:
                     adaptation = await self._adapted(operation, request, key)
                     if adaptation is not None:
+                        request = adaptation.request
                         journal.warnings = adaptation.warnings
-                        body = encode_json(adaptation.request)
-                        asked = asked._replace(needs=needs_of(adaptation.request))
+                        body = encode_json(request)
+                        asked = asked._replace(needs=needs_of(request))
+                    asked = asked._replace(prefix=self._prefixes.of(key.tenant, request))
                     message = self._message(operation, asked, body, options, journal, key)
                     claim.outcome = "cancelled"  # however it is left from here, it may have cost
                     await self._run(message, body, options.deadline, journal, answer, adaptation)
@@ -176,6 +181,7 @@ class Inference:
             max_output_tokens=asked.max_output_tokens,
             choices=asked.choices,
             user=user_hash(key.tenant, user=asked.user or options.user, key_id=key.id),
+            prefix=asked.prefix,
             region=options.region,
             max_queue_ms=_max_queue_ms(options, key),
             remaining_ms=0,  # set at each publication
@@ -206,7 +212,9 @@ class Inference:
             await answer(pending if adaptation is None else adaptation.over(pending, journal))
         except AskFailed as error:
             journal.saw_failed(error.tried)
-            raise Refusal(error.failure, error.tried, final=error.by_router) from None
+            raise Refusal(
+                error.failure, error.tried, final=error.by_router, spent=error.spent
+            ) from None
         finally:
             journal.accepted = pending.accepted
             if pending.accepted:

@@ -24,8 +24,7 @@ async def take_whole(
     pieces: list[bytes] = []
     while not isinstance(frame, relay.Completed):
         if isinstance(frame, relay.Interrupted):
-            journal.end(frame)
-            raise Refusal(frame.failure)
+            raise cut_before_it_began(frame, journal)
         if frame is not None:
             journal.saw(frame.origin)
             pieces.extend(frame.events)
@@ -33,6 +32,12 @@ async def take_whole(
     journal.saw(frame.origin)
     journal.end(frame)
     return b"".join((*pieces, frame.body)), frame
+
+
+def cut_before_it_began(frame: relay.Interrupted, journal: Journal) -> Refusal:
+    """The refusal of an answer that was cut when its client had seen nothing of it."""
+    journal.end(frame)
+    return Refusal(frame.failure, spent=journal.continuations > 0)
 
 
 def take_ready(

@@ -42,7 +42,7 @@ ANSWERED: Mapping[str, tuple[str, Schema]] = {
     "x-droveway-warning": ("What the provider didn't get, one header for each.", TEXT),
     "retry-after": ("Seconds after which a retry may pass.", COUNT),
     "retry-after-ms": ("The same in milliseconds.", COUNT),
-    "x-should-retry": ("`false` where a retry can't help.", words("false")),
+    "x-should-retry": ("Whether to send it again.", words("true", "false")),
     "www-authenticate": ("How to authenticate.", TEXT),
     "etag": ("The entry's revision, for `if-match`.", TEXT),
     "allow": ("The methods that the path has.", TEXT),
