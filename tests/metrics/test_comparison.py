@@ -82,7 +82,10 @@ async def test_times_are_those_of_completed_attempts_to_the_microsecond(
 async def test_each_channel_has_its_own_outcomes_tokens_and_cost(tmp_path: Path) -> None:
     stable = [attempt(channel="stable") for _ in range(6)]
     codes = ("provider_timeout", "provider_timeout", "overloaded")
-    failed = [attempt(channel="canary", outcome="failed", code=code) for code in codes]
+    failed = [
+        attempt(channel="canary", outcome="failed", code=code, estimated=True, output_tokens=0)
+        for code in codes
+    ]
     left = attempt(channel="canary", outcome="cancelled", code="client_closed_request")
     good = attempt(channel="canary", asked_model="fast")
     told = [request(one) for one in (*stable, left, good)]
@@ -90,6 +93,7 @@ async def test_each_channel_has_its_own_outcomes_tokens_and_cost(tmp_path: Path)
     assert (first.channel, first.requests, first.completed, first.attempts) == ("stable", 6, 6, 6)
     assert (first.success_rate, first.errors) == (1.0, ())
     assert (first.input_tokens, first.output_tokens) == (6_000, 600)
+    assert (first.estimated_tokens, second.estimated_tokens) == (0, 3_000)
     assert first.cost_nano_usd == sum(one["cost_nano_usd"] for one in stable)
     assert (second.requests, second.completed, second.cancelled) == (2, 1, 1)
     assert (second.attempts, second.attempts_cancelled, second.success_rate) == (5, 1, 0.25)

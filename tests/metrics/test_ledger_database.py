@@ -2,6 +2,7 @@
 
 import asyncio
 import stat
+import sys
 import threading
 from pathlib import Path
 
@@ -38,6 +39,17 @@ async def test_two_that_start_at_once_make_one_schema(tmp_path: Path) -> None:
         for database in databases:
             await database.close()
     assert found == [latest()] * 4
+
+
+async def test_one_that_starts_again_keeps_its_locks_on_the_file(tmp_path: Path) -> None:
+    """Else another process that closes the file takes the WAL away: what follows is corruption."""
+    async with opened(sqlite_url(tmp_path)) as database:
+        await migrate(database)
+        stranger = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute(sys.argv[2])"
+        words = (str(tmp_path / "ledger.db"), "SELECT 1 FROM requests")
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", stranger, *words)
+        assert await process.wait() == 0
+        assert (tmp_path / "ledger.db-wal").exists()
 
 
 async def test_an_older_program_refuses_a_newer_schema(tmp_path: Path) -> None:

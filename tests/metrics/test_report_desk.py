@@ -21,11 +21,13 @@ from droveway.contracts.reports import (
 )
 from droveway.metrics.ledger.database import Database
 from droveway.metrics.reports.desk import ReportDesk
+from droveway.metrics.streams import StreamWatch
 from droveway.runtime.bus import Bus
 from droveway.runtime.consumer import Consumer
 from droveway.runtime.reports import (
     ReportUnavailable,
     ask_bill,
+    ask_fill,
     ask_report,
     ask_stats,
     month_of,
@@ -45,7 +47,9 @@ async def serving(
     nats: NatsServer, database: Database, limit: int = 4, within_s: float = 5.0
 ) -> AsyncIterator[ReportDesk]:
     async with nats.bus("metrics") as bus, asyncio.TaskGroup() as tasks:
-        desk = ReportDesk(bus, database, Consumer("report", tasks, limit), within_s, 1_000)
+        desk = ReportDesk(
+            bus, database, StreamWatch(bus), Consumer("report", tasks, limit), within_s, 1_000
+        )
         desk.configure(CONFIG)
         await desk.listen()
         yield desk
@@ -58,6 +62,18 @@ async def ledger(tmp_path: Path) -> AsyncIterator[Database]:
     await fill(database, [one], [request(one, request_id="req_known"), request(one)])
     yield database
     await database.close()
+
+
+async def test_how_full_streams_are_is_told_without_a_ledger(
+    own_nats: NatsServer, tmp_path: Path
+) -> None:
+    database = Database(f"sqlite:///{tmp_path}/none/ledger.db")
+    async with serving(own_nats, database), own_nats.bus("operator") as bus:
+        told = await ask_fill(bus, 5)
+        with pytest.raises(ReportUnavailable, match="the ledger's database"):
+            await ask_stats(bus, StatsAsked(**SPAN), 5)
+    await database.close()
+    assert all(one.answering for one in told.streams)
 
 
 @pytest.mark.parametrize("user", ["operator", "gateway"])

@@ -59,3 +59,23 @@ async def test_nothing_is_claimed_before_the_first_answer(own_nats: NatsServer) 
         labels = {"service": "metrics", "stream": USAGE}
         assert registry.get_sample_value("droveway_stream_answering", labels) == 0
         assert registry.get_sample_value("droveway_stream_age_seconds", labels) == -1
+
+
+async def test_operators_are_told_what_holds_now_and_how_clocks_stand(
+    own_nats: NatsServer,
+) -> None:
+    async with own_nats.bus("metrics") as bus, own_nats.bus("caller") as caller:
+        watch = StreamWatch(bus)
+        caller.publish("droveway.v1.usage.acme", b"row")
+        await caller.settle()
+        told = await watch.told()
+        streams = {one.name: one for one in told.streams}
+        assert [*streams] == [*STREAMS]
+        assert all(one.answering for one in told.streams)
+        usage = streams[USAGE]
+        assert (usage.messages, usage.limit_messages, usage.bytes > 0) == (1, 0, True)
+        assert 0 < usage.bytes < usage.limit_bytes
+        assert told.broker_ahead_ms is not None
+        assert abs(told.broker_ahead_ms) < 1_000
+        own_nats.kill()
+        assert not any(one.answering for one in (await watch.told()).streams)

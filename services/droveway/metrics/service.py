@@ -28,7 +28,9 @@ from droveway.metrics.settings import MetricsSettings
 from droveway.metrics.streams import StreamWatch
 from droveway.runtime.canary_orders import CanaryOrders
 from droveway.runtime.canary_store import CanaryStore
-from droveway.runtime.config_file import LiveConfig
+from droveway.runtime.configured import follow_config
+from droveway.runtime.directory import Directory
+from droveway.runtime.live_config import LiveConfig
 from droveway.runtime.routing_orders import RoutingOrders
 from droveway.runtime.service import Process, Ready, running
 
@@ -46,10 +48,11 @@ async def run(settings: MetricsSettings, stop: asyncio.Event, ready: Ready) -> N
         guard = CanaryGuard(CanaryStore(process.bus), process.events, live.current)
         orders = RoutingOrders(process.bus)
         canaries = CanaryOrders(orders, lambda: guard.configure(live.current, canaries.present))
-        told = _Told(process, live, settings, guard)
+        directory = Directory(process.bus, live)
+        told = _Told(process, directory, settings, guard)
         feed = UsageFeed(process.bus, database, Writer(database, book.price), settings, told)
         desk = ReportDesk(
-            process.bus, database, process.consumer("report", settings.max_reports),
+            process.bus, database, streams, process.consumer("report", settings.max_reports),
             settings.report_within_s, settings.report_max_rows,
         )  # fmt: skip
         auditor = Auditor(
@@ -68,16 +71,15 @@ async def run(settings: MetricsSettings, stop: asyncio.Event, ready: Ready) -> N
         gauges.add("retention", retention.statistics)
         gauges.add("report", desk.statistics)
         gauges.add("prices", publisher.statistics)
-        gauges.add("config", live.statistics)
         gauges.add("kv", orders.statistics, {"bucket": ROUTING})
+        gauges.add("directory", directory.statistics)
         gauges.add("canary", guard.statistics)
         streams.show(gauges)
         process.checks["usage"] = lambda: feed.stream.problem
         process.checks["ledger"] = lambda: feed.database_problem
         process.discovery.facts["usage_lag_rows"] = lambda: feed.lag_rows
-        process.events.follow(live)
         live.on_change(book.configure)
-        live.on_change(desk.configure)
+        directory.on_change(desk.configure)
         live.on_change(lambda config: guard.configure(config, canaries.present))
 
         async def count() -> None:
@@ -86,11 +88,12 @@ async def run(settings: MetricsSettings, stop: asyncio.Event, ready: Ready) -> N
             process.background(publisher.run())
             await feed.run()
 
+        await follow_config(process, live, settings.config_within_s)
         await desk.listen()
         await BudgetEvents(process.bus, process.registry).listen()
         for work in (
-            *(live.follow, streams.run, count, watch.run, auditor.run, retention.run),
-            *(orders.run, guard.run),
+            *(streams.run, count, watch.run, auditor.run, retention.run),
+            *(orders.run, guard.run, directory.run),
         ):
             process.background(work())
         process.takes_work(ready, 0)
@@ -110,15 +113,14 @@ class _Told:
     """Who hears of what the ledger has counted: counters, the guard, spans that come late."""
 
     def __init__(
-        self, process: Process, live: LiveConfig, own: MetricsSettings, guard: CanaryGuard
+        self, process: Process, directory: Directory, own: MetricsSettings, guard: CanaryGuard
     ) -> None:
         self._guard = guard
         self._metrics = UsageMetrics(process.registry, self._yuan, own.max_labels)
         self._late = LateSpans(process.telemetry, own.slow_s, own.pending_requests)
         self.end = self._metrics.end
         self._since_ns = 0
-        self._rates = rates_of(live.current)
-        live.on_change(self._configure)
+        directory.on_change(self._configure)
 
     def begin(self, so_far: Totals) -> None:
         """This process counts from here on; of what an empty ledger reads up nobody waits for."""

@@ -4,8 +4,10 @@ import asyncio
 import functools
 import math
 import time
+from datetime import datetime
 from typing import Any, NamedTuple
 
+from droveway.contracts.fill import FillTold, StreamFill
 from droveway.contracts.jetstream import STREAMS
 from droveway.runtime.bus import Bus
 from droveway.runtime.errors import BusError
@@ -14,6 +16,8 @@ from droveway.runtime.gauges import Gauges
 EVERY_S = 15.0
 """As often as metrics are scraped."""
 _ANSWER_WITHIN_S = 5.0
+_TOLD_WITHIN_S = 1.0
+"""Each stream's answer while an operator waits for all of them."""
 
 
 class StreamStatistics(NamedTuple):
@@ -40,6 +44,7 @@ class StreamWatch:
         self._every_s = every_s
         self._told: dict[str, StreamStatistics] = {}
         self._told_at_s: dict[str, float] = {}
+        self._broker_ahead_ms: int | None = None
 
     async def run(self) -> None:
         """Asks about each stream in turn, until cancelled."""
@@ -59,14 +64,25 @@ class StreamWatch:
         at_s = self._told_at_s.get(stream)
         return told if at_s is None else told._replace(age_s=time.monotonic() - at_s)
 
-    async def _ask(self, stream: str) -> None:
+    async def told(self) -> FillTold:
+        """What JetStream tells of all of them now, for an operator."""
+        await asyncio.gather(*(self._ask(stream, _TOLD_WITHIN_S) for stream in STREAMS))
+        return FillTold(
+            at_ms=time.time_ns() // 1_000_000,
+            broker_ahead_ms=self._broker_ahead_ms,
+            streams=tuple(_fill(stream, self.statistics(stream)) for stream in STREAMS),
+        )
+
+    async def _ask(self, stream: str, within_s: float = _ANSWER_WITHIN_S) -> None:
+        began_s = time.time()
         try:
-            info = await self._bus.jetstream(f"STREAM.INFO.{stream}", {}, _ANSWER_WITHIN_S)
+            info = await self._bus.jetstream(f"STREAM.INFO.{stream}", {}, within_s)
         except BusError:
             self._told[stream] = self.statistics(stream)._replace(answering=False)
             return
         self._told[stream] = _statistics(info)
         self._told_at_s[stream] = time.monotonic()
+        self._broker_ahead_ms = _ahead_ms(info.get("ts", ""), (began_s + time.time()) / 2)
 
 
 def _statistics(info: dict[str, Any]) -> StreamStatistics:
@@ -81,6 +97,25 @@ def _statistics(info: dict[str, Any]) -> StreamStatistics:
         last_sequence=state["last_seq"],
         consumers=state["consumer_count"],
     )
+
+
+def _fill(stream: str, seen: StreamStatistics) -> StreamFill:
+    return StreamFill(
+        name=stream,
+        answering=seen.answering,
+        bytes=seen.bytes,
+        limit_bytes=0 if math.isinf(seen.limit_bytes) else int(seen.limit_bytes),
+        messages=seen.messages,
+        limit_messages=0 if math.isinf(seen.limit_messages) else int(seen.limit_messages),
+    )
+
+
+def _ahead_ms(stamp: str, ours_s: float) -> int | None:
+    """By how much a clock that shows `stamp` (RFC 3339) is ahead of ours."""
+    try:
+        return round((datetime.fromisoformat(stamp).timestamp() - ours_s) * 1_000)
+    except ValueError:
+        return None  # of a server that doesn't say
 
 
 def _limit(told: int) -> float:

@@ -6,6 +6,7 @@ Source: sqlite.org, "Write-Ahead Logging", "PRAGMA synchronous"
 """
 
 import asyncio
+import errno
 import os
 import threading
 import weakref
@@ -76,15 +77,11 @@ class Database:
         Raises:
             SettingsError: Its folder isn't there, or can't be written to.
         """
-        if self._path is None:
-            return
-        try:
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
-        except OSError as error:
+        if self._path is not None and (problem := _problem(self._path.resolve())):
             raise SettingsError(
-                f"the ledger's database {self._path}: {error.strerror}; set "
+                f"the ledger's database {self._path}: {problem}; set "
                 f"DROVEWAY_METRICS_DATABASE to a place that can be written to: {EXAMPLES}"
-            ) from None
+            )
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -119,6 +116,24 @@ class Database:
         for thread in list(self._threads):
             if thread.is_alive():
                 await asyncio.to_thread(thread.join, CLOSED_WITHIN_S)
+
+
+def _problem(path: Path) -> str:
+    """Why a file can't be a database, made if there is none; empty: it can.
+
+    One that is there isn't opened: closing it would give up the locks that this process's
+    connections hold, and whoever closes the file next would take their WAL away under them.
+    Source: sqlite.org, "How To Corrupt An SQLite Database File", 2.2
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        code = errno.EISDIR if path.is_dir() else errno.EACCES
+        usable = path.is_file() and os.access(path, os.R_OK | os.W_OK)
+        return "" if usable else os.strerror(code)
+    except OSError as error:
+        return str(error.strerror)
+    return ""
 
 
 def _url(told: str) -> URL:

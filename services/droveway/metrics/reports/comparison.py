@@ -111,6 +111,8 @@ async def _attempts(
 ) -> dict[str, dict[str, Any]]:
     table = attempts.c
     sums = [func.coalesce(func.sum(table[name]), 0) for name in _TOKENS]
+    guessed = case((table.estimated.is_(True), table.input_tokens + table.output_tokens), else_=0)
+    sums.append(func.coalesce(func.sum(guessed), 0))
     query = (
         select(table.channel, table.outcome, table.code, func.count(), *sums)
         .where(*where)
@@ -125,7 +127,7 @@ async def _attempts(
             line[f"attempts_{outcome}"] += number
         else:
             errors[channel][code or outcome] += number
-        for name, amount in zip(_TOKENS, added, strict=True):
+        for name, amount in zip((*_TOKENS, "estimated_tokens"), added, strict=True):
             line[name] += int(amount)
     for channel, counted in errors.items():
         lines[channel]["errors"] = tuple(

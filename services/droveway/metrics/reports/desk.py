@@ -8,6 +8,7 @@ from typing import NamedTuple, assert_never
 from droveway.contracts.comparison import ComparisonAsked
 from droveway.contracts.config import Config
 from droveway.contracts.envelope import encode, is_inbox_of
+from droveway.contracts.fill import FillAsked
 from droveway.contracts.reports import (
     METRICS,
     Answer,
@@ -27,6 +28,7 @@ from droveway.metrics.reports.comparison import make_comparison
 from droveway.metrics.reports.rates import rates_of
 from droveway.metrics.reports.report import make_report
 from droveway.metrics.reports.stats import make_stats
+from droveway.metrics.streams import StreamWatch
 from droveway.otel.logs import log_event
 from droveway.runtime.bus import Bus
 from droveway.runtime.consumer import Consumer, on_message
@@ -52,10 +54,12 @@ class ReportDesk:
     """One process's answers; `configure` tells it the rates of accounts, and the routes."""
 
     def __init__(
-        self, bus: Bus, database: Database, consumer: Consumer, within_s: float, max_rows: int
-    ) -> None:
+        self, bus: Bus, database: Database, streams: StreamWatch, consumer: Consumer,
+        within_s: float, max_rows: int,
+    ) -> None:  # fmt: skip
         self._bus = bus
         self._database = database
+        self._streams = streams
         self._consumer = consumer
         self._within_s = within_s
         self._max_rows = max_rows
@@ -80,6 +84,8 @@ class ReportDesk:
             LedgerAway: The database doesn't answer.
             RowRefused: It can't be asked for such a name.
         """
+        if isinstance(question, FillAsked):  # the ledger isn't needed for it
+            return await self._streams.told()
         async with self._database.reading() as connection:
             match question:
                 case ReportAsked():
