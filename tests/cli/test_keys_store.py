@@ -157,6 +157,11 @@ def test_tenants_are_made_limited_and_disabled(here: Here) -> None:
     }  # fmt: skip
     assert "Acme [b]Inc" in here("tenants", "list").stdout
     assert here("tenants", "enable", "acme").code == 0
+    assert here("tenants", "rate", "acme", "7.1").stderr == "acme is shown 7.1 yuan for a dollar\n"
+    assert here("tenants", "show", "acme", "--json").json["usd_cny"] == 7.1
+    assert here("tenants", "rate", "acme", "0").code == 78
+    assert here("tenants", "rate", "acme").code == 0
+    assert "usd_cny" not in here("tenants", "show", "acme", "--json").json
     assert here("tenants", "delete", "acme").stderr == "acme is gone\n"
     assert here("tenants", "list", "--json").json == []
 

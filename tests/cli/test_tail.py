@@ -257,6 +257,7 @@ REFUSED = events.RequestRefused(
     operation="chat.completions", tenant="acme", key_id="k1", model="fast", status=429,
     code="rate_limit_exceeded",
 )  # fmt: skip
+OPENED = events.TargetOpened(provider="openai", model="gpt-5", why="slow")
 COOLED = events.CooldownBegan(provider="openai", credential="a", why="rate_limited", for_ms=5)
 
 
@@ -269,6 +270,9 @@ COOLED = events.CooldownBegan(provider="openai", credential="a", why="rate_limit
         (Filter(provider="openai"), COOLED, True),
         (Filter(provider="openai"), REFUSED, False),
         (Filter(tenant="acme"), COOLED, False),
+        (Filter(provider="openai", model="gpt-*", failed=True), OPENED, True),
+        (Filter(model="claude-*"), OPENED, False),
+        (Filter(failed=True), events.TargetClosed(provider="openai", model="gpt-5"), False),
         (Filter(failed=True), COOLED, True),
         (Filter(failed=True), events.ConfigAdopted(), False),
     ],
@@ -289,6 +293,10 @@ def test_every_event_has_words() -> None:
         crossed: "key k1 has spent $0.000747 of $0.002 / month",
         COOLED: "openai/a is spared for 5 ms: rate limited",
         events.CooldownEnded(provider="openai", credential="a"): "openai/a is used again",
+        events.TargetOpened(provider="openai", model="m", why="provider_timeout"): (
+            "openai/m is left alone: provider timeout"
+        ),
+        events.TargetClosed(provider="openai", model="m"): "openai/m is used again",
         events.ConfigAdopted(): "new configuration",
         events.ConfigRefused(findings=2): "2 findings",
         events.OwnerChanged(partition=0, sequence=1): "decides over limits now",

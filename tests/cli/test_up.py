@@ -143,6 +143,27 @@ def test_a_restart_keeps_key_seeds_and_rows(tmp_path: Path) -> None:
         assert second.stop() == 0
 
 
+def test_an_applied_configuration_that_differs_from_the_file_is_told(tmp_path: Path) -> None:
+    def config(*words: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [COMMAND, "config", *words],
+            cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S, check=False,
+        )  # fmt: skip
+
+    with up(tmp_path) as run:
+        run.until("Ctrl-C stops all")
+        file = tmp_path / "other.yaml"
+        file.write_text(config("show").stdout + "usd_cny: 6.5\n")
+        assert "adopted by 5 of 5 in" in config("apply", str(file)).stderr
+        assert run.stop() == 0
+        assert "holds instead of the file" not in run.text
+    with up(tmp_path) as run:
+        run.until(r"revision 1 of the configuration, version [0-9a-f]{12}, holds instead of the ")
+        run.until("Ctrl-C stops all")
+        assert "adopted by 5 of 5 in" in config("release").stderr
+        assert run.stop() == 0
+
+
 def test_nothing_outlives_a_killed_parent(tmp_path: Path) -> None:
     with up(tmp_path) as run:
         run.until("Ctrl-C stops all")

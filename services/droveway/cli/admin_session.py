@@ -1,11 +1,11 @@
-"""What the commands of the administration share: the connection, the file's entries, the output."""
+"""What the commands of the administration share: the connection, what was typed, the output."""
 
 import asyncio
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from rich.cells import cell_len
@@ -13,41 +13,19 @@ from rich.table import Table
 from rich.text import Text
 
 from droveway.cli import terminal
-from droveway.cli.config import own_file
 from droveway.cli.connection import OPERATOR, settings_for
-from droveway.cli.data_folder import DataFolder
-from droveway.contracts.access import Budget, Key, Limit, Tenant
-from droveway.contracts.config import Config
+from droveway.contracts.access import Budget, Limit
 from droveway.contracts.envelope import is_id, new_instance
 from droveway.runtime import access_events
 from droveway.runtime.access_checks import KINDS
-from droveway.runtime.access_errors import EntryExists, EntryInvalid, EntryMissing
+from droveway.runtime.access_errors import EntryInvalid, EntryMissing
 from droveway.runtime.bus import Bus, connect
-from droveway.runtime.config_file import load
-from droveway.runtime.errors import SettingsError
 
 CONNECT_WITHIN_S = 5.0
 _MAX_CELL = 200
 
 T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
-
-
-class InFile(NamedTuple):
-    """Keys and tenants of the operator's file, as far as this machine has it."""
-
-    path: str
-    keys: dict[str, Key]
-    tenants: dict[str, Tenant]
-
-    def refuse(self, kind: str, entry_id: str) -> None:
-        """Refuses to change what stands in the file, which would go on winning.
-
-        Raises:
-            EntryExists: It stands there.
-        """
-        if entry_id in (self.keys if kind == "key" else self.tenants):
-            raise EntryExists(f"the {kind} {entry_id!r} stands in {self.path}; change it there")
 
 
 def run(data: Path, work: Callable[[Bus], Awaitable[T]]) -> T:
@@ -81,20 +59,6 @@ class _Unrecorded(logging.Handler):
 
 
 _UNRECORDED = _Unrecorded()
-
-
-def in_file(data: Path) -> InFile:
-    """The file's entries; none where no file is at hand, or it can't be read, which is told."""
-    path = str(own_file() or DataFolder(data).config)
-    config: Config | None = None
-    if Path(path).exists():
-        try:
-            config = load(path)
-        except SettingsError as error:
-            say(f"droveway: entries of the file aren't known here: {error}")
-    keys = {key.id: key for key in config.keys} if config else {}
-    tenants = {tenant.id: tenant for tenant in config.tenants} if config else {}
-    return InFile(path, keys, tenants)
 
 
 def check_id(entry_id: str) -> None:

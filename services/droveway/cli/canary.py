@@ -8,15 +8,13 @@ import msgspec
 from rich.console import Console
 
 from droveway.cli.admin_session import print_json, run, say, structs_of, table
-from droveway.cli.config import own_file
-from droveway.cli.data_folder import DataFolder
+from droveway.cli.in_force import config_in_force
 from droveway.contracts.canary import STEPS, CanaryOrder, digest_of
 from droveway.contracts.config import Canary, CanaryGuard, Config, Route, RouteTarget
 from droveway.runtime.access_errors import EntryInvalid, EntryMissing
 from droveway.runtime.audit_trail import local_author
 from droveway.runtime.bus import Bus
 from droveway.runtime.canary_store import CanaryStore, StoredOrder
-from droveway.runtime.config_file import load
 from droveway.runtime.config_routes import canary_findings
 
 _TITLES = (
@@ -57,7 +55,7 @@ def set_canary(data: Path, name: str, changes: Changes) -> None:
     Raises:
         DrovewayError: The route or a target isn't configured, or the bucket can't be written.
     """
-    config = _config(data)
+    config = config_in_force(data)
 
     async def work(bus: Bus) -> CanaryOrder:
         standing = await _standing(bus, config, name)
@@ -73,7 +71,7 @@ def advance(data: Path, name: str) -> None:
     Raises:
         DrovewayError: There is none, it was rolled back, or it has all of them.
     """
-    config = _config(data)
+    config = config_in_force(data)
 
     async def work(bus: Bus) -> CanaryOrder:
         standing = await _standing(bus, config, name)
@@ -98,7 +96,7 @@ def roll_back(data: Path, name: str, reason: str) -> None:
     Raises:
         DrovewayError: There is none, or the bucket can't be written.
     """
-    config = _config(data)
+    config = config_in_force(data)
 
     async def work(bus: Bus) -> CanaryOrder:
         standing = await _standing(bus, config, name)
@@ -114,7 +112,7 @@ def show(data: Path, name: str, console: Console | None) -> None:
     Raises:
         DrovewayError: The route isn't configured, or the bucket can't be read.
     """
-    config = _config(data)
+    config = config_in_force(data)
     names = [name] if name else [route.model for route in config.routes]
 
     async def work(bus: Bus) -> list[_Standing]:
@@ -140,11 +138,6 @@ def route_of(config: Config, name: str) -> Route:
         known = ", ".join(one.model for one in config.routes)
         raise EntryMissing(f"there is no route {name[:80]!r}; there are {known}")
     return found
-
-
-def _config(data: Path) -> Config:
-    """The file that the services have, too: orders hold for what it says of a canary."""
-    return load(str(own_file() or DataFolder(data).config))
 
 
 async def _standing(bus: Bus, config: Config, name: str) -> _Standing:

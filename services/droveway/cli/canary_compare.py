@@ -98,7 +98,7 @@ _COUNTS = (
     "requests", "completed", "failed", "interrupted", "cancelled", "attempts",
     "attempts_completed", "attempts_cancelled",
 )  # fmt: skip
-_TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens")
+_TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "estimated_tokens")
 _SHOWN: tuple[tuple[str, Callable[[dict[str, Any]], str]], ...] = (
     ("requests answered", lambda one: f"{one['requests']:,}"),
     ("attempts", lambda one: f"{one['attempts']:,}"),
@@ -110,6 +110,7 @@ _SHOWN: tuple[tuple[str, Callable[[dict[str, Any]], str]], ...] = (
     ("input tokens", lambda one: f"{one['input_tokens']:,}"),
     ("output tokens", lambda one: f"{one['output_tokens']:,}"),
     ("cached tokens", lambda one: f"{one['cache_read_tokens']:,}"),
+    ("estimated tokens", lambda one: f"{one['estimated_tokens']:,}"),
     ("cost $", lambda one: one["cost_usd"]),
     ("a month of all requests $", lambda one: _text(one["projected_month_usd"])),
     ("a month of all requests ¥", lambda one: _text(one["projected_month_cny"])),

@@ -9,6 +9,7 @@ import yaml
 
 from droveway.cli import terminal
 from droveway.contracts.config import Config
+from droveway.contracts.configuration import version_of
 from droveway.runtime.config_file import load
 
 _REFERENCE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}")
@@ -25,7 +26,7 @@ def check(path: str) -> None:
     console = terminal.console()
     console.print(
         f"{path}: good; {len(config.providers)} providers, {len(config.routes)} routes, "
-        f"{len(config.keys)} keys"
+        f"{len(config.keys)} keys; version {version_of(config)}"
     )
     for finding in unresolved(config):
         console.print(f"note: {finding}")
@@ -42,17 +43,24 @@ def own_file() -> Path | None:
 
 
 def unresolved(config: Config) -> list[str]:
-    """Credentials that the environment or the file system of this process doesn't have."""
+    """References that the environment or the file system of this process doesn't have."""
     found = []
     for provider in config.providers:
-        for credential in provider.credentials:
-            reference = credential.api_key
-            match = _REFERENCE.fullmatch(reference)
-            if match and not os.environ.get(match["name"]):
-                found.append(f"provider {provider.id}: {match['name']} isn't set here")
-            elif reference.startswith("file:") and not Path(reference[5:]).is_file():
-                found.append(f"provider {provider.id}: {reference[5:]} isn't there")
+        references = [*(one.api_key for one in provider.credentials), provider.proxy]
+        if provider.ca_file:
+            references.append(f"file:{provider.ca_file}")
+        found += [f"provider {provider.id}: {why}" for why in map(_nowhere, references) if why]
     return found
+
+
+def _nowhere(reference: str) -> str:
+    """Why a reference leads nowhere here; empty if it doesn't, or is none."""
+    match = _REFERENCE.fullmatch(reference)
+    if match and not os.environ.get(match["name"]):
+        return f"{match['name']} isn't set here"
+    if reference.startswith("file:") and not Path(reference[5:]).is_file():
+        return f"{reference[5:]} isn't there"
+    return ""
 
 
 def to_yaml(config: Config, header: str = "") -> str:

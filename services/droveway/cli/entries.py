@@ -8,7 +8,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import msgspec
 from rich.console import Console
 
-from droveway.cli.admin_session import InFile, check_id, in_file, print_json, run, say, table
+from droveway.cli.admin_session import check_id, print_json, run, say, table
+from droveway.cli.in_force import InFile, in_file
 from droveway.contracts.access import Key, Tenant, TenantState
 from droveway.runtime.access_events import seen
 from droveway.runtime.access_store import AccessStore, Entry

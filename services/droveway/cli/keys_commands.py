@@ -137,12 +137,15 @@ def keys_nats(
 def tenants_new(
     tenant_id: TenantId,
     name: Annotated[str, typer.Option(help="For people.")] = "",
+    usd_cny: Annotated[
+        float | None, typer.Option(help="Yuan that it is shown for a dollar.", show_default=False)
+    ] = None,
     data: Data = DATA,
 ) -> None:
     """Makes a tenant."""
     from droveway.cli.tenants import Tenants
 
-    Tenants(data).new(tenant_id, name)
+    Tenants(data).new(tenant_id, name, usd_cny)
 
 
 @tenants_app.command("list")
@@ -161,6 +164,21 @@ def tenants_show(tenant_id: TenantId, json: Json = False, data: Data = DATA) -> 
     from droveway.cli.tenants import Tenants
 
     Tenants(data).show(tenant_id, as_json=json, console=terminal.console())
+
+
+@tenants_app.command("rate")
+def tenants_rate(
+    tenant_id: TenantId,
+    usd_cny: Annotated[
+        float | None,
+        typer.Argument(help="Left out: as the configuration says.", show_default=False),
+    ] = None,
+    data: Data = DATA,
+) -> None:
+    """Sets how many yuan a tenant is shown for a dollar."""
+    from droveway.cli.tenants import Tenants
+
+    Tenants(data).set_rate(tenant_id, usd_cny)
 
 
 @tenants_app.command("disable")

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from droveway.cli.admin_session import in_file, run, say
+from droveway.cli.admin_session import run, say
+from droveway.cli.in_force import in_file
 from droveway.contracts.access import Key
 from droveway.contracts.audit import Author
 from droveway.contracts.envelope import MALFORMED

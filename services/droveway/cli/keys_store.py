@@ -5,8 +5,9 @@ from typing import Any
 
 from rich.console import Console
 
-from droveway.cli.admin_session import InFile, budget_text, limit_text, say
+from droveway.cli.admin_session import budget_text, limit_text, say
 from droveway.cli.entries import Entries, Found
+from droveway.cli.in_force import InFile
 from droveway.contracts.access import Key
 from droveway.runtime.access_changes import rotated
 from droveway.runtime.access_events import seen

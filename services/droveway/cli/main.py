@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from droveway.cli.canary_commands import canary_app
+from droveway.cli.config_commands import config_app
+from droveway.cli.doctor_commands import doctor
 from droveway.cli.keys_commands import DATA, Data, keys_app, tenants_app
 from droveway.cli.ledger_commands import ledger_app
 from droveway.cli.limits_commands import admin_app, budgets_app, limits_app
@@ -27,7 +29,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich's Markdown takes 100 ms to import, half of the time for --help
 )
-config_app = typer.Typer(help="The configuration file.", no_args_is_help=True)
 nats_app = typer.Typer(help="Users and configuration of the NATS server.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(keys_app, name="keys")
@@ -116,6 +117,7 @@ def trace(
 
 app.command()(tail)
 app.command()(top)
+app.command()(doctor)
 
 
 @app.command()
@@ -195,16 +197,6 @@ def services(
         sys.stdout.write(body.show_json(data) + "\n")
     else:
         body.show(data, terminal.console())
-
-
-@config_app.command("check")
-def config_check(
-    file: Annotated[Path, typer.Argument(help="The configuration file.")] = Path("droveway.yaml"),
-) -> None:
-    """Checks a configuration file whole; exits 78 when something is wrong."""
-    from droveway.cli.config import check
-
-    check(str(file))
 
 
 @nats_app.command("users")

@@ -49,6 +49,8 @@ class SetupSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The price book; when full the one before stays in force."""
     routing_max_bytes: Count = 4 * _MIB
     """What operators have changed of routing; when full changes are refused."""
+    config_max_bytes: Count = 16 * _MIB
+    """The applied configuration and those before it; when full the oldest go."""
     audit_max_bytes: Count = 128 * _MIB
     """Audit events of a year; when full changes are refused."""
 
@@ -121,6 +123,7 @@ def _streams(own: SetupSettings) -> tuple[dict[str, Any], ...]:
         jetstream.values_bucket(jetstream.ACCESS, own.access_max_bytes, copies),
         jetstream.values_bucket(jetstream.PRICES, own.prices_max_bytes, copies),
         jetstream.values_bucket(jetstream.ROUTING, own.routing_max_bytes, copies),
+        jetstream.config_bucket(own.config_max_bytes, copies),
         jetstream.audit_stream(own.audit_max_bytes, copies),
     )
 

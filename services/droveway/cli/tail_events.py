@@ -13,7 +13,8 @@ from droveway.contracts.patterns import covers
 
 _NANO = Decimal(10) ** 9
 _GOOD = (
-    events.CooldownEnded, events.ConfigAdopted, events.OwnerChanged, events.LedgerCaughtUp,
+    events.CooldownEnded, events.TargetClosed, events.ConfigAdopted, events.OwnerChanged,
+    events.LedgerCaughtUp,
 )  # fmt: skip
 
 
@@ -27,6 +28,8 @@ def wants(filter_: Filter, event: events.Event) -> bool:
         key_id = event.id if event.scope == "key" else ""
     elif isinstance(event, events.CooldownBegan | events.CooldownEnded):
         provider = event.provider
+    elif isinstance(event, events.TargetOpened | events.TargetClosed):
+        provider, model = event.provider, event.model
     elif isinstance(event, events.CanaryRolledBack):
         model = event.route
     return (
@@ -63,11 +66,10 @@ def _words(event: events.Event) -> str:
         case events.BudgetCrossed():
             spent, limit = event.spent_nano / _NANO, event.limit_nano / _NANO
             return f"{event.scope} {event.id} has spent ${spent:f} of ${limit:f} / {event.period}"
-        case events.CooldownBegan():
-            spared = f"{event.provider}/{event.credential} is spared for {event.for_ms} ms"
-            return f"{spared}: {event.why.replace('_', ' ')}"
-        case events.CooldownEnded():
-            return f"{event.provider}/{event.credential} is used again"
+        case events.CooldownBegan() | events.CooldownEnded():
+            return _credential_words(event)
+        case events.TargetOpened() | events.TargetClosed():
+            return _target_words(event)
         case events.ConfigAdopted():
             return "works by a new configuration file"
         case events.ConfigRefused():
@@ -80,3 +82,17 @@ def _words(event: events.Event) -> str:
             return "the ledger has all rows again"
         case events.CanaryRolledBack():
             return f"the canary of {event.route} is rolled back: {event.reason}"
+
+
+def _credential_words(event: events.CooldownBegan | events.CooldownEnded) -> str:
+    credential = f"{event.provider}/{event.credential}"
+    if isinstance(event, events.CooldownEnded):
+        return f"{credential} is used again"
+    return f"{credential} is spared for {event.for_ms} ms: {event.why.replace('_', ' ')}"
+
+
+def _target_words(event: events.TargetOpened | events.TargetClosed) -> str:
+    target = f"{event.provider}/{event.model}"
+    if isinstance(event, events.TargetClosed):
+        return f"{target} is used again"
+    return f"{target} is left alone: {event.why.replace('_', ' ')}"

@@ -1,17 +1,17 @@
 """`droveway tenants`: who pays, in the bucket `access`."""
 
+import msgspec
 from rich.console import Console
 
 from droveway.cli.admin_session import (
-    InFile,
     budget_text,
-    in_file,
     limit_text,
     run,
     say,
     struct_of,
 )
 from droveway.cli.entries import Entries
+from droveway.cli.in_force import InFile, in_file
 from droveway.contracts.access import Tenant
 from droveway.runtime.access_errors import TenantInUse
 from droveway.runtime.access_store import AccessStore, keys_store, tenants_store
@@ -23,15 +23,16 @@ class Tenants(Entries[Tenant]):
     """Tenants."""
 
     noun = "tenant"
-    titles = ("id", "name", "state", "limits", "budgets", "from")
+    titles = ("id", "name", "state", "limits", "budgets", "yuan", "from")
 
-    def new(self, tenant_id: str, name: str) -> None:
+    def new(self, tenant_id: str, name: str, usd_cny: float | None = None) -> None:
         """Makes a tenant.
 
         Raises:
             DrovewayError: It can't be, or there is one.
         """
-        tenant, author = struct_of(Tenant, {"id": tenant_id, "name": name}), local_author()
+        fields = {"id": tenant_id, "name": name, "usd_cny": usd_cny}
+        tenant, author = struct_of(Tenant, fields), local_author()
         in_file(self.data).refuse(self.noun, tenant_id)
 
         async def create(bus: Bus) -> int:
@@ -39,6 +40,21 @@ class Tenants(Entries[Tenant]):
 
         run(self.data, create)
         say(f"{tenant_id} is there; `droveway keys new --tenant {tenant_id}` makes it a key")
+
+    def set_rate(self, tenant_id: str, usd_cny: float | None) -> None:
+        """Sets how many yuan it is shown for a dollar; None: as the configuration says.
+
+        Raises:
+            DrovewayError: There is no such tenant, or it is no rate.
+        """
+
+        def replaced(tenant: Tenant) -> Tenant:
+            fields = {**msgspec.to_builtins(tenant), "usd_cny": usd_cny}
+            return struct_of(Tenant, fields)
+
+        self.change(tenant_id, replaced, "updated")
+        told = "the configuration's rate" if usd_cny is None else f"{usd_cny:g} yuan for a dollar"
+        say(f"{tenant_id} is shown {told}")
 
     def listing(self, console: Console | None) -> None:
         """Prints all tenants; as JSON where there is no console.
@@ -80,4 +96,5 @@ class Tenants(Entries[Tenant]):
             entry.id, entry.name, entry.state,
             ", ".join(map(limit_text, entry.limits)) or "none",
             ", ".join(map(budget_text, entry.budgets)) or "none",
+            "" if entry.usd_cny is None else f"{entry.usd_cny:g}",
         )  # fmt: skip

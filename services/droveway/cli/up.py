@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from rich.console import Console
 
-from droveway.cli import dotenv, local_model, nats_server, plan, processes, terminal
+from droveway.cli import config_held, dotenv, local_model, nats_server, plan, processes, terminal
 from droveway.cli.child import Child, Report
 from droveway.cli.data_folder import DataFolder
 from droveway.cli.nats_config import NatsServerSettings
@@ -23,6 +23,7 @@ from droveway.runtime.bus import BusSettings
 READY_LIMIT_S = 30.0
 """From the first fork until all services take work; then `up` gives up and says who doesn't."""
 _SETUP_LIMIT_S = 30.0
+_LOOK_LIMIT_S = 30.0
 _DEMO_LIMIT_S = 120.0
 
 
@@ -50,6 +51,7 @@ def run(options: Options) -> None:
             _start(children, chosen, options, console)
             children.until_ready(READY_LIMIT_S)
             console.print(f"ready after {time.monotonic() - began_s:.1f} s")
+            _tell_what_holds(children, chosen, options, console)
             if options.demo:
                 _demonstrate(children, chosen, options, console)
             _announce(console, chosen)
@@ -85,6 +87,16 @@ def _broker(chosen: Plan, console: Console) -> Child:
     console.print(f"[dim]  nats-server {version} on 127.0.0.1:{port}, log {log}[/]")
     config = nats_server.write_config(chosen.folder, port, own, chosen.key_users)
     return processes.nats_child(binary, config)
+
+
+def _tell_what_holds(
+    children: Supervisor, chosen: Plan, options: Options, console: Console
+) -> None:
+    def say(text: str) -> None:
+        console.print(f"  {text}", style="yellow", markup=False)
+
+    looking = config_held.child(chosen.config, options.data, say)
+    children.run_to_end(looking, _LOOK_LIMIT_S)
 
 
 def _demonstrate(children: Supervisor, chosen: Plan, options: Options, console: Console) -> None:
