@@ -11,7 +11,7 @@ import msgspec
 from droveway.caller.answers import Answer, answer_for
 from droveway.caller.outgoing import outgoing
 from droveway.caller.transport import TransportSettings, UpstreamTransport
-from droveway.caller.upstreams import Upstream
+from droveway.caller.upstream import Upstream
 from droveway.contracts.config import Dialect, Provider
 from droveway.contracts.dispatch import CallRouted, Target
 from droveway.contracts.inference import Body

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from droveway.contracts.access import Limit
-from droveway.contracts.config import Config, Model, Route
+from droveway.contracts.config import Config, Model, Retry, Route
 from droveway.contracts.relay import Usage
 from tests.support.flows import (
     Got,
@@ -42,6 +42,11 @@ def _continued(model: str, *targets: tuple[int, str]) -> Route:
     return msgspec.structs.replace(one, midstream="continue")
 
 
+def _within(model: str, attempts: int, *targets: tuple[int, str]) -> Route:
+    policy = Retry(attempts=attempts, same_target=0)
+    return msgspec.structs.replace(_continued(model, *targets), retry=policy)
+
+
 def _configure(config: Config) -> Config:
     providers = tuple(
         msgspec.structs.replace(one, dialect="anthropic", kind="anthropic") if index > 1 else one
@@ -66,6 +71,9 @@ def _configure(config: Config) -> Config:
         _continued("thought", (0, f"fault-reasoning-4+numbered-{LENGTH}+cut-after-6"), (1, good)),
         _continued("tools", (0, "fault-cut-after-2"), (1, "sim")),
         _continued("prose", (0, "fault-cut-after-4"), (1, "sim")),
+        _within("one-attempt", 1, (0, cut), (1, good)),
+        _within("two-attempts", 2, (0, cut), (2, fault.format("fin-after-2")), (1, good)),
+        _within("four-attempts", 4, (0, cut), (1, "fault-500"), (1, "fault-503"), (2, good)),
         route("error", ("upstream-1", cut), ("upstream-2", good)),
     ]
     config = msgspec.structs.replace(
@@ -258,8 +266,9 @@ async def test_a_model_that_answers_anew_is_not_asked(stack: Stack) -> None:
         ("oo/cut-after-3", {"response_format": {"type": "json_object"}}),
         ("tools", {"tools": [TOOL]}),
         ("thinks", {}),
+        ("one-attempt", {}),
     ],
-    ids=["by-default", "choices", "schema", "json", "calls", "only-thoughts"],
+    ids=["by-default", "choices", "schema", "json", "calls", "only-thoughts", "no-attempt-left"],
 )
 async def test_what_nobody_can_go_on_with_is_an_error_at_once(
     stack: Stack, model: str, fields: dict[str, Any]
@@ -268,6 +277,16 @@ async def test_what_nobody_can_go_on_with_is_an_error_at_once(
     assert got.error["code"] == "stream_interrupted"
     assert not got.whole
     assert len(entries(stack)) == 1
+
+
+@pytest.mark.parametrize(("model", "said"), [("two-attempts", 4), ("four-attempts", LENGTH)])
+async def test_the_routes_policy_holds_for_all_parts_of_an_answer(
+    stack: Stack, model: str, said: int
+) -> None:
+    got = await _chat(stack, model)
+    assert got.said == numbered(said)
+    assert got.whole is (said == LENGTH)
+    assert len(entries(stack)) == (4 if got.whole else 2)
 
 
 async def test_a_text_after_thoughts_is_gone_on_with(stack: Stack) -> None:

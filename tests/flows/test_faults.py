@@ -55,6 +55,11 @@ REFUSED = [
     ("fin-after-0", 502, "provider_no_response", None),
     ("stall-after-0", 504, "provider_timeout", None),
     ("huge-line-2000000", 502, "bad_upstream", None),
+    ("flood-after-0+mib-1", 502, "bad_upstream", None),
+    ("flood-after-0+flood-junk+mib-1", 502, "bad_upstream", None),
+    ("gzip-unsaid", 502, None, None),
+    ("encoding-br", 502, "bad_upstream", None),
+    ("junk-after-0", 502, None, None),
 ]
 NOT_RETRIED = {"400", "404", "413"}
 WHOLE_IS_FINE = {"huge-line-2000000"}
@@ -74,11 +79,15 @@ CUT = [
     ("stall-after-2", "stream_stalled"),
     ("error-after-2", "server_error"),
     ("no-finish", "stream_interrupted"),
+    ("unframed+fin-after-2", "stream_interrupted"),
+    ("flood-after-2+mib-1", "stream_interrupted"),
+    ("flood-after-2+flood-events+mib-1", "bad_upstream"),
 ]
 USABLE = [
     "null-content", "no-role", "no-id", "int-created-missing", "usage-everywhere", "delta-missing",
     "crlf", "no-space", "bom", "comments", "one-byte", "two-terminals", "after-done", "set-cookie",
-    "no-done", "no-usage", "1xx-3", "huge-line-700000",
+    "no-done", "no-usage", "1xx-3", "huge-line-700000", "unframed", "untyped", "cr", "stray-lines",
+    "cr+one-byte", "odd-cut-utf8", "odd-surrogate", "odd-nul", "odd-lone-escape", "odd-separators",
 ]  # fmt: skip
 SPECS = [row[0] for row in REFUSED] + [row[0] for row in WHOLE_ONLY]
 BEFORE_COMMIT = [

@@ -88,6 +88,9 @@ async def test_services_tell_what_happens_to_them(nats: NatsServer, tmp_path: Pa
         )
         async with running_stack(nats, tmp_path) as stack, stack.client() as client:
             await until(lambda: named(events.OwnerChanged))
+            for _ in range(3):
+                await ask(client, chat_body("fault-503"))
+            await until(lambda: named(events.TargetOpened))
             await ask(client, chat_body("fault-429"))
             await until(lambda: named(events.CooldownBegan))
             with stack.config_path.open("a") as file:
@@ -98,4 +101,5 @@ async def test_services_tell_what_happens_to_them(nats: NatsServer, tmp_path: Pa
             await until(lambda: {"caller", "gateway", "router"} <= named(events.ConfigRefused))
             await until(lambda: named(events.CooldownEnded))
     assert named(events.OwnerChanged) == {"limiter"}
+    assert named(events.TargetOpened) == {"router"}
     assert named(events.CooldownBegan) == named(events.CooldownEnded) == {"caller"}

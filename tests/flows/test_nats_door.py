@@ -57,7 +57,7 @@ def _keys(config: Config) -> Config:
         key(OTHER),
         key(DISABLED, state="disabled"),
         key(EXPIRED, expires=past),
-        msgspec.structs.replace(key(LIMITED), limits=(Limit(requests=1, window_s=60),)),
+        msgspec.structs.replace(key(LIMITED), limits=(Limit(requests=1, window_s=30),)),
     )
     return msgspec.structs.replace(config, keys=(*config.keys, *more))
 
@@ -336,6 +336,7 @@ async def test_a_limit_is_told_as_http_tells_it(nats: NatsServer, stack: Stack) 
         over_http = await ask(client, chat_body())
     assert told["status"] == over_http.status == 429
     assert told["should_retry"]
+    assert over_http.headers["x-should-retry"] == "true"
     assert told["retry_after_ms"] > 1_000
     assert in_frames.terminal["status"] == 429
     assert in_frames.terminal["t"] == "failed"

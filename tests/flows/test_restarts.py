@@ -60,8 +60,10 @@ class Caller:
             await self._stream(call, sender, origin)
             return
         await sender.send((b'{"half":',), origin)
-        if call.target.model.startswith("broken"):
-            sender.interrupt(failure("server_shutting_down"), SPENT)
+        stops = call.target.model == "stops" and call.attempt == 1
+        if stops or call.target.model.startswith("broken"):
+            code = "server_shutting_down" if stops else "stream_interrupted"
+            sender.interrupt(failure(code), SPENT)
         elif call.target.model.startswith("late"):
             sender.interrupt(failure("deadline_exceeded"), SPENT)
         else:
@@ -71,8 +73,9 @@ class Caller:
 
     async def _stream(self, call: dispatch.CallRouted, sender: Sender, origin: Origin) -> None:
         origin = msgspec.structs.replace(origin, continuable=call.continuable)
-        if not call.continues:
-            await sender.send((_event({"role": "assistant", "content": "four words "}),), origin)
+        if not call.continues or call.target.model == "broken-again":
+            said = "of text " if call.continues else "four words "
+            await sender.send((_event({"role": "assistant", "content": said}),), origin)
             sender.interrupt(failure("stream_interrupted"), Usage())  # as if its process were gone
         else:
             await sender.send((_event({"role": "assistant", "content": "of text"}),), origin)
@@ -97,8 +100,18 @@ def _configure(config: Config) -> Config:
         route("once", ("upstream-1", "broken"), ("upstream-2", "fine")),
         route("twice", *broken, ("upstream-1", "fine")),
         route("always", *broken),
+        route("stopping", ("upstream-1", "stops")),
         route("late", ("upstream-1", "late"), ("upstream-2", "fine")),
         msgspec.structs.replace(route("gone", *broken), midstream="continue"),
+        msgspec.structs.replace(
+            route(
+                "gone-twice",
+                ("upstream-1", "broken-1"),
+                ("upstream-2", "broken-again"),
+                ("upstream-1", "fine"),
+            ),
+            midstream="continue",
+        ),
     )
 
 
@@ -139,6 +152,16 @@ async def test_the_next_target_gives_all_of_it(
     assert not world[1].calls[1].continues
 
 
+async def test_a_caller_that_stops_is_no_fault_of_its_only_target(
+    world: tuple[Stack, Caller],
+) -> None:
+    answer = await _post(world, "stopping")
+    assert answer.json() == {"half": 1, **ANSWER}
+    assert [(call.attempt, call.target.model) for call in world[1].calls] == [
+        (1, "stops"), (2, "stops"),
+    ]  # fmt: skip
+
+
 async def test_a_body_too_large_for_one_message_is_offered_anew(
     world: tuple[Stack, Caller],
 ) -> None:
@@ -157,7 +180,7 @@ async def test_two_may_break_off(world: tuple[Stack, Caller]) -> None:
 
 @pytest.mark.parametrize(
     ("model", "code", "calls"),
-    [("always", "server_shutting_down", 2), ("late", "deadline_exceeded", 1)],
+    [("always", "stream_interrupted", 2), ("late", "deadline_exceeded", 1)],
 )
 async def test_what_cannot_be_had_is_an_error_that_names_the_cause(
     world: tuple[Stack, Caller], model: str, code: str, calls: int
@@ -177,6 +200,16 @@ async def test_of_a_caller_that_is_gone_what_came_is_counted(
     assert row.usage.estimated
     assert row.usage.output_tokens == SPENT.output_tokens + 3
     assert row.usage.input_tokens > SPENT.input_tokens
+
+
+async def test_of_two_that_are_gone_what_came_of_each_is_counted_once(
+    nats: NatsServer, world: tuple[Stack, Caller]
+) -> None:
+    answer = await _post(world, "gone-twice", stream=True)
+    said = [event["choices"][0]["delta"].get("content", "") for event in _events(answer.text)]
+    assert "".join(said) == "four words of text of text"
+    row = await _row(nats, answer.headers["x-request-id"])
+    assert row.usage.output_tokens == SPENT.output_tokens + 3 + 2, "of eleven bytes and of eight"
 
 
 def _events(text: str) -> list[dict[str, Any]]:

@@ -78,6 +78,72 @@ async def test_no_storm_of_retries_passes_the_budget(own_nats: NatsServer, tmp_p
     assert requests < len(entries(stack)) <= 1.2 * requests + free
 
 
+@pytest.mark.parametrize(
+    ("per_s", "headers", "attempts"),
+    [(100, {}, (6, 6)), (1, {}, (2, 2)), (100, {"x-request-timeout": "1"}, (2, 3))],
+    ids=["as the policy says", "within the budget", "in time"],
+)
+async def test_a_routes_policy_says_how_many_attempts_there_are(
+    own_nats: NatsServer,
+    tmp_path: Path,
+    per_s: float,
+    headers: dict[str, str],
+    attempts: tuple[int, int],
+) -> None:
+    again = Backoff(base_s=0.4, factor=1, jitter="none") if headers else AT_ONCE
+    patient = Retry(attempts=6, same_target=5, failed=again)
+
+    def configure(config: Config) -> Config:
+        one = msgspec.structs.replace(route("patient", ("upstream-1", "fault-503")), retry=patient)
+        return msgspec.structs.replace(
+            only_first(_unspared(config), one), retry_budget=RetryBudget(ratio=0, per_s=per_s)
+        )
+
+    async with (
+        running_stack(own_nats, tmp_path, configure=configure) as stack,
+        stack.client() as client,
+    ):
+        got = await ask(client, chat_body("patient"), headers=headers)
+        assert (got.status, got.error["code"]) == (503, "provider_unavailable")
+        assert got.headers["x-should-retry"] == "false", "retries were made, or denied"
+        assert "retry-after" not in got.headers
+        few, many = attempts
+        assert few <= len(entries(stack)) <= many
+        assert len(got.error["details"]) == len(entries(stack))
+
+
+async def test_clients_are_told_whether_to_try_again_by_themselves(
+    own_nats: NatsServer, tmp_path: Path
+) -> None:
+    def configure(config: Config) -> Config:
+        once = msgspec.structs.replace(
+            route("once", ("upstream-1", "fault-503")), retry=Retry(attempts=1)
+        )
+        limited = route("limited", ("upstream-1", "fault-429-9"), ("upstream-2", "fault-429-5"))
+        failing = route("failing", ("upstream-1", "fault-500"), ("upstream-2", "fault-503"))
+        return msgspec.structs.replace(
+            _unspared(config), routes=(once, limited, failing, *config.routes)
+        )
+
+    async with (
+        running_stack(
+            own_nats, tmp_path, simulators=2, configure=configure, environment=UNSPARED
+        ) as stack,
+        stack.client() as client,
+    ):
+        told = {}
+        for model in ("once", "limited", "failing", "fault-400"):
+            got = await ask(client, chat_body(model))
+            names = ("x-should-retry", "retry-after")
+            told[model] = (got.status, *(got.headers.get(name) for name in names))
+    assert told == {
+        "once": (503, "true", "1"),
+        "limited": (429, "true", "5"),
+        "failing": (503, "false", None),
+        "fault-400": (400, None, None),
+    }
+
+
 async def test_a_provider_that_is_down_is_left_alone_and_comes_back(
     own_nats: NatsServer, tmp_path: Path
 ) -> None:

@@ -6,15 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
-from droveway.contracts.access import Admin
+from droveway.contracts.access import Admin, Tenant
 from droveway.contracts.config import Config, Price
 from droveway.contracts.jetstream import USAGE
 from droveway.contracts.reports import BillAsked, ReportAsked
 from droveway.metrics.ledger.database import Database
 from droveway.metrics.upkeep.check import Checking
+from droveway.runtime.access_store import tenants_store
 from droveway.runtime.api_key import hash_key, make_key, parse_key
+from droveway.runtime.audit_trail import local_author
 from droveway.runtime.bus.direct_get import reading
+from droveway.runtime.config_file import load
 from droveway.runtime.reports import ask_bill, ask_report
 from tests.support.flows import CHAT
 from tests.support.nats import NatsServer
@@ -80,3 +84,20 @@ async def test_what_was_used_is_told_alike_everywhere(own_nats: NatsServer, tmp_
     assert report.total.cost_nano_usd == 2 * nano
     assert all(line.measures.p50_us for line in report.lines)
     assert (checked.wrong, checked.rows) == ({}, 4)
+
+
+async def test_a_stored_tenants_own_rate_is_what_its_costs_are_shown_at(
+    own_nats: NatsServer, tmp_path: Path
+) -> None:
+    async with running_stack(own_nats, tmp_path, configure=configured) as stack:
+        (key,) = load(str(stack.config_path)).keys
+        tenant = Tenant(id=key.tenant, usd_cny=2.0)
+        async with own_nats.bus("operator") as bus, stack.client() as client:
+            await tenants_store(bus).create(tenant, local_author())
+            await client.post(CHAT, json=chat_body())
+            until_s = time.monotonic() + WITHIN_S
+            while (seen := (await told(stack, "/api/cost", requests=1)))[
+                "estimated_cost_cny"
+            ] != pytest.approx(2 * seen["estimated_cost_usd"]):
+                assert time.monotonic() < until_s, seen
+                await asyncio.sleep(0.1)

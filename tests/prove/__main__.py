@@ -23,7 +23,6 @@ from tests.prove.report import Report, Row, row, write_tables
 
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "prove"
-CLAIM_WITHIN_S = 300.0
 
 
 def main() -> None:
@@ -101,7 +100,7 @@ def prove(claim: Claim, *, seed: int, quick: bool, folder: Path) -> Row:
 
 
 async def _within(claim: Claim, run: Run) -> Result:
-    async with asyncio.timeout(CLAIM_WITHIN_S):
+    async with asyncio.timeout(claim.within_s):
         return await claim.run(run)
 
 

@@ -28,12 +28,14 @@ class Claim:
         text: What is claimed, in words; `chinese.TEXTS` has the same for the Chinese README.
         bound: When it holds: numbers and units, in the order of the text.
         run: Measures it.
+        within_s: How long that may take.
     """
 
     id: str
     text: str
     bound: str
     run: Callable[["Run"], Awaitable[Result]]
+    within_s: float = 300.0
 
 
 @dataclass

@@ -34,6 +34,21 @@ async def open_loop(per_s: float, for_s: float, ask: Callable[[int], Awaitable[T
     return list(await asyncio.gather(*tasks))
 
 
+async def until_done(
+    per_s: float, done: "asyncio.Future[None]", ask: Callable[[int], Awaitable[T]]
+) -> list[T]:
+    """Asks at a steady rate until `done` is; returns all answers in order of asking."""
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+    tasks: list[asyncio.Future[T]] = []
+    while not done.done():
+        tasks.append(asyncio.ensure_future(ask(len(tasks))))
+        await asyncio.wait([done], timeout=max(0.0, began_s + len(tasks) / per_s - loop.time()))
+    got = list(await asyncio.gather(*tasks))
+    await done
+    return got
+
+
 async def at_most(limit: int, work: Iterable[Awaitable[T]]) -> list[T]:
     """Runs all, so many at a time; the results in order."""
     room = asyncio.Semaphore(limit)

@@ -141,6 +141,11 @@ class Member:
         """The ledger's file, of metrics."""
         return Path(self._environment["DROVEWAY_METRICS_DATABASE"].removeprefix("sqlite:///"))
 
+    @property
+    def config(self) -> Path:
+        """The configuration file that it follows."""
+        return Path(self._environment["DROVEWAY_CONFIG"])
+
     async def until_ready(self, within_s: float) -> None:
         """Waits until it takes work.
 

@@ -283,6 +283,16 @@ async def test_the_book_tells_each_request_but_never_the_key(client: Client) -> 
     assert json.loads(kept["body"])["messages"][0]["content"] == "private words"
 
 
+async def test_users_can_be_told_apart_by_the_book_but_not_known(client: Client) -> None:
+    for user in ("oskar", "oskar", "grace"):
+        await client.chat(user=user)
+    await client.chat()
+    assert "oskar" not in (await client.send("GET", "/book"))[1]
+    first, again, other, nobody = client.server.book.entries
+    assert first.user_fingerprint == again.user_fingerprint != other.user_fingerprint
+    assert nobody.user_fingerprint is None
+
+
 async def test_deleting_the_book_forgets_it(client: Client) -> None:
     await client.chat()
     assert (await client.send("DELETE", "/book"))[0] == 204

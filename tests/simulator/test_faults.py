@@ -81,6 +81,14 @@ def test_a_share_is_struck_evenly_after_those_that_are_skipped() -> None:
     assert [first.strikes(few, "m", "") for _ in range(4)] == [False, True, True, False]
 
 
+def test_a_share_of_a_thousand_is_struck_to_the_last_one() -> None:
+    first = FailFirst(10)
+    faults = parse_faults("silence,permille=386")
+    struck = [first.strikes(faults, "m", "") for _ in range(1_000)]
+    assert sum(struck) == 386
+    assert all(sum(struck[at : at + 100]) in (38, 39) for at in range(0, 1_000, 100))
+
+
 def test_times_counts_for_spec_model_and_scope_apart() -> None:
     first = FailFirst(limit=10)
     faults = parse_faults("500,times=2")

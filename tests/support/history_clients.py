@@ -5,6 +5,7 @@ import json
 import time
 from typing import Any
 
+import aiohttp
 import httpx
 
 from tests.support.history import History, Request
@@ -122,6 +123,32 @@ async def ask_httpx(
     except httpx.TimeoutException as error:
         record.exception = type(error).__name__
     except (httpx.HTTPError, *UNREADABLE) as error:
+        record.exception = type(error).__name__
+        record.body = "cut"
+    except asyncio.CancelledError:
+        record.body = "left"
+        raise
+    finally:
+        history.add(record)
+    return record
+
+
+async def ask_aiohttp(
+    history: History, session: aiohttp.ClientSession, url: str, key: str, body: dict[str, Any]
+) -> Request:
+    """Asks as a program with aiohttp does, on a connection that it keeps; records its errors."""
+    record = history.invoke("aiohttp", body["model"], stream=bool(body.get("stream")))
+    reading = _Reader(record)
+    headers = {"authorization": f"Bearer {key}"}
+    try:
+        async with session.post(url + CHAT, json=body, headers=headers) as answer:
+            reading.head(answer.status, answer.headers)
+            async for piece in answer.content.iter_any():
+                reading.feed(piece)
+            reading.end()
+    except TimeoutError as error:
+        record.exception = type(error).__name__
+    except (aiohttp.ClientError, OSError, *UNREADABLE) as error:
         record.exception = type(error).__name__
         record.body = "cut"
     except asyncio.CancelledError:

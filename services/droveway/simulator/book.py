@@ -39,6 +39,8 @@ class Entry(msgspec.Struct, kw_only=True):
     body_bytes: int = 0
     images: int = 0
     audios: int = 0
+    user_fingerprint: str | None = None
+    """The same of the user that a chat names; none if it names nobody."""
     status: int | None = None
     """The status sent; none if no head left."""
     tokens_sent: int = 0
@@ -143,5 +145,5 @@ class Book:
 
 
 def fingerprint(key: str) -> str:
-    """Name a key without telling it."""
+    """Name a key, or a user, without telling it."""
     return hashlib.sha256(key.encode()).hexdigest()[:12]

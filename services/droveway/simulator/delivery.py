@@ -5,9 +5,20 @@ from enum import Enum
 
 import msgspec
 
-from droveway.simulator.fault_names import REFUSALS, STATUSES
+from droveway.simulator.fault_names import FLOOD_MIB, REFUSALS, STATUSES
 from droveway.simulator.faults import Faults
-from droveway.simulator.steps import End, Head, Reported, Step, Timing, Wait, Write, body_steps
+from droveway.simulator.floods import flood, with_odd_bytes
+from droveway.simulator.steps import (
+    End,
+    Head,
+    Raw,
+    Reported,
+    Step,
+    Timing,
+    Wait,
+    Write,
+    body_steps,
+)
 
 JSON_HEADERS = {"content-type": "application/json"}
 SSE_HEADERS = {
@@ -17,6 +28,7 @@ SSE_HEADERS = {
 }
 HTML = b"<!doctype html><title>Sign in</title><p>Sign in to the network to go on.</p>\n"
 BOM = b"\xef\xbb\xbf"
+JUNK = b"this is no chunk\r\n"
 
 _ENDS = {
     "cut-after": End.RESET,
@@ -24,6 +36,8 @@ _ENDS = {
     "end-after": End.COMPLETE,
     "stall-after": End.STALL,
     "error-after": End.COMPLETE,
+    "junk-after": End.CLOSE,
+    "flood-after": End.COMPLETE,
 }
 
 
@@ -101,6 +115,7 @@ def stream(events: Iterable[Event], words: Words, faults: Faults, timing: Timing
         if faults.ending and (past_content or (at_content and sent >= faults.after_chunks)):
             if faults.ending == "error-after":
                 yield _write(words.failed_event, faults)
+            yield from _without_end(faults, stream=True)
             yield _ENDS[faults.ending]
             return
         if at_content and sent:
@@ -119,6 +134,12 @@ def whole(
         yield from body_steps(200, JSON_HEADERS, words.failed_whole)
         return
     body = _sloppy_body(body, faults)
+    if faults.ending in ("junk-after", "flood-after"):
+        yield Head(status=200, headers=JSON_HEADERS)
+        yield Write(data=b" ")  # the head leaves with the first bytes of the body
+        yield from _without_end(faults, stream=False)
+        yield _ENDS[faults.ending]
+        return
     if faults.ending:
         part = body[: len(body) // 2]
         promised = len(part) if faults.ending == "end-after" else len(body)
@@ -131,7 +152,16 @@ def whole(
     yield End.COMPLETE
 
 
+def _without_end(faults: Faults, *, stream: bool) -> Iterator[Step]:
+    if faults.ending == "junk-after":
+        yield Raw(data=JUNK)
+    elif faults.ending == "flood-after":
+        mib = faults.numbers.get("mib", FLOOD_MIB)
+        yield from (Write(data=data) for data in flood(faults.flood, mib, stream=stream))
+
+
 def _sloppy_body(body: bytes, faults: Faults) -> bytes:
+    body = with_odd_bytes(body, faults.odd)
     if "malformed-after" in faults.numbers:
         body = body[: len(body) // 2] + b'"\x00{' + body[len(body) // 2 :]
     if "blank-lines-before-json" in faults.flags:
@@ -142,11 +172,14 @@ def _sloppy_body(body: bytes, faults: Faults) -> bytes:
 
 
 def _write(event: Event, faults: Faults) -> Write:
-    end_of_line = b"\r\n" if "crlf" in faults.flags else b"\n"
+    end_of_line = b"\r\n" if "crlf" in faults.flags else b"\r" if "cr" in faults.flags else b"\n"
     colon = b":" if "no-space" in faults.flags else b": "
-    data = b"data" + colon + event.data + end_of_line * 2
+    said = with_odd_bytes(event.data, faults.odd) if event.kind is Kind.CONTENT else event.data
+    data = b"data" + colon + said + end_of_line * 2
     if event.name is not None and "no-event-lines" not in faults.flags:
         data = b"event" + colon + event.name.encode() + end_of_line + data
+    if "stray-lines" in faults.flags:
+        data = b"stray" + end_of_line + b"x-field: 1" + end_of_line + data
     if "comments" in faults.flags:
         data = b": keep-alive" + end_of_line * 2 + data
     return Write(data=data, tokens=event.tokens, usage=event.usage)

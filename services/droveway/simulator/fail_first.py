@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 from droveway.simulator.faults import Faults
 
-_CHOOSING = frozenset({"times", "skip", "percent"})
+_CHOOSING = frozenset({"times", "skip", "percent", "permille"})
 
 
 class FailFirst:
@@ -24,10 +24,10 @@ class FailFirst:
         if len(self._counts) > self._limit:
             self._counts.popitem(last=False)
         number = count - faults.numbers.get("skip", 0)
-        percent = faults.numbers.get("percent", 100)
+        share = faults.numbers.get("permille", 10 * faults.numbers.get("percent", 100))
         if number <= 0 or number > faults.numbers.get("times", number):
             return False
-        return number * percent // 100 > (number - 1) * percent // 100
+        return number * share // 1000 > (number - 1) * share // 1000
 
     def clear(self) -> None:
         """Forget every count."""

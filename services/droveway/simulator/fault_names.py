@@ -17,15 +17,23 @@ INSTEAD = (
     "close-before-headers",
     *REFUSALS,
 )
-ENDINGS = ("cut-after", "fin-after", "end-after", "stall-after", "error-after")
+ENDINGS = (
+    "cut-after", "fin-after", "end-after", "stall-after", "error-after", "junk-after",
+    "flood-after",
+)  # fmt: skip
 OMISSIONS = ("no-done", "no-finish", "no-usage")
 FRAMING = (
     "crlf",
+    "cr",
+    "stray-lines",  # fields that no standard knows, before each event
     "no-space",  # `data:{...}`
     "bom",
     "comments",
     "blank-lines-before-json",  # of a whole answer
     "gzip",  # though identity was asked for
+    "gzip-unsaid",  # the same without a word of it
+    "untyped",  # no content type
+    "unframed",  # neither length nor chunks: the connection's end is the body's
     "one-byte",  # each byte is a write of its own
     "set-cookie",
 )
@@ -83,14 +91,18 @@ NUMBERS = {
     "times": 1_000_000,
     "skip": 1_000_000,
     "percent": 100,
+    "permille": 1000,
     "remaining": 1_000_000,
     "reset": 3_600_000,
+    "mib": 1_024,
 }
 """Faults that take a whole number, with the largest."""
 RESET_MS = 1_000
 """Until limits are whole again, when `remaining` comes without `reset`."""
 SAID = ("numbered", "reasoning", "dimensions")
 """Numbers of what is said, which goes on when the faults don't strike."""
-TEXTS = ("sloppy", "finish")
+TEXTS = ("sloppy", "finish", "flood", "odd", "encoding")
 """Faults that take a word."""
+FLOOD_MIB = 128
+"""Size of a flood, when `mib` doesn't say."""
 NAMES = (*STATUSES, *INSTEAD, *OMISSIONS, *SHAPES, *BUNDLES, *NUMBERS, *TEXTS)

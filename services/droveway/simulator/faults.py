@@ -27,12 +27,18 @@ Values are percent-decoded, so that a date fits: `429=Wed%2C 21 Oct 2026 07:28:0
         cut-after=n     RST            fin-after=n     FIN without the last chunk
         stall-after=n   nothing more   end-after=n     the body ends well, the answer doesn't
         error-after=n   an error object or event, then the end
+        junk-after=n    bytes that are no chunk, then FIN
+        flood-after=n   a flood, then the end
     beside an answer (any)
         malformed-after=n  slow-first-token=ms  huge-line=bytes  1xx=n
         numbered=n      the answer is `t0 t1 ...` of n tokens
         reasoning=n     n tokens of reasoning come first
         dimensions=n    length of an embedding nobody gave a length
         finish=word     the reason to finish, in the dialect's own words
+        flood=kind      line (unless given), comments, blanks, events or junk, see floods.FLOODS
+        mib=n           how much of it; 128 unless given
+        odd=kind        beside each piece of content bytes of floods.ODD_BYTES: overlong, nul ...
+        encoding=word   such a content encoding is told; the bytes are as ever
         remaining=n     rate limit headers in the dialect's own words: n requests are left
         reset=ms        until these are whole again; 1000 unless given
         no-done  no-finish  no-usage  sloppy=<shape> or just <shape>, see fault_names.SHAPES
@@ -41,11 +47,13 @@ Values are percent-decoded, so that a date fits: `429=Wed%2C 21 Oct 2026 07:28:0
                         header `x-simulator-scope`; later ones are answered well
         skip=n          the first n are answered well before
         percent=n       so many in a hundred are struck, evenly spread
+        permille=n      the same of a thousand
 A fault that means nothing to a dialect does nothing there.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
 from urllib.parse import unquote
 
 import msgspec
@@ -60,6 +68,7 @@ from droveway.simulator.fault_names import (
     SAID,
     SHAPES,
 )
+from droveway.simulator.floods import FLOODS, ODD_BYTES
 
 _PREFIXES = ("fault-", "quirk-")
 _SAID_BY_NAME = (
@@ -71,6 +80,10 @@ _SAID_BY_NAME = (
 REASONING_PREFIX = "reasoning-"
 REASONING_TOKENS = 8
 """What a model thinks whose name only says that it reasons."""
+_WORDS: Mapping[str, Collection[str]] = MappingProxyType(
+    {"finish": (), "encoding": (), "flood": FLOODS, "odd": ODD_BYTES}
+)
+"""Faults that take a word, and which ones; of none: any."""
 
 
 class FaultError(ValueError):
@@ -88,6 +101,12 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     """One of ENDINGS."""
     finish: str = ""
     """The reason to finish; empty: the true one."""
+    flood: str = "line"
+    """One of floods.FLOODS."""
+    odd: str = ""
+    """One of floods.ODD_BYTES."""
+    encoding: str = ""
+    """The content encoding that is told."""
     flags: frozenset[str] = frozenset()
     """Of OMISSIONS and SHAPES."""
     numbers: dict[str, int] = {}
@@ -167,8 +186,8 @@ def _faults(spec: str, items: Iterable[tuple[str, str]]) -> Faults:
             endings += [name] if name in ENDINGS else []
         elif name == "sloppy":
             flags.add(_shape(text))
-        elif name == "finish" or (name in RETRY_STATUSES and text):
-            texts[name] = _header_text(name, text)
+        elif name in _WORDS or (name in RETRY_STATUSES and text):
+            texts[name] = _word(name, text)
             struck += [name] if name in RETRY_STATUSES else []
         elif text or name not in NAMES:
             raise _unknown(f"{name}={text}" if text else name)
@@ -183,6 +202,9 @@ def _faults(spec: str, items: Iterable[tuple[str, str]]) -> Faults:
         retry_after=texts.get(instead),
         ending=_only(endings),
         finish=texts.get("finish", ""),
+        flood=texts.get("flood", "line"),
+        odd=texts.get("odd", ""),
+        encoding=texts.get("encoding", ""),
         flags=frozenset(flags),
         numbers=numbers,
     )
@@ -195,9 +217,12 @@ def _number(name: str, text: str) -> int:
     return int(text)
 
 
-def _header_text(name: str, text: str) -> str:
+def _word(name: str, text: str) -> str:
     if not (text and text.isascii() and text.isprintable()):
         raise FaultError(f"fault {name} takes printable ASCII text, not {text!r}")
+    known = _WORDS.get(name, ())
+    if known and text not in known:
+        raise FaultError(f"fault {name} takes one of {', '.join(known)}, not {text!r}")
     return text
 
 

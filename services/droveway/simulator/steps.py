@@ -41,16 +41,27 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     """The usage that these bytes report."""
 
 
+class Raw(msgspec.Struct, frozen=True, kw_only=True):
+    """Send bytes as they are, past HTTP's framing."""
+
+    data: bytes
+    tokens: int = 0
+    usage: Reported = None
+    status: int | None = None
+    """The status that a head has which these bytes are."""
+
+
 class End(Enum):
     """How it ends."""
 
     COMPLETE = "the message ends as HTTP has it"
+    CLOSED = "FIN, which is how the message ends"
     RESET = "RST"
     CLOSE = "FIN, whatever was promised"
     STALL = "nothing more, until the caller leaves"
 
 
-Step = Wait | Head | Write | End
+Step = Wait | Head | Write | Raw | End
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -77,19 +88,27 @@ def with_wire_faults(
     steps: Iterator[Step], faults: Faults, limits: dict[str, str]
 ) -> Iterator[Step]:
     """Apply the faults that don't care what the bytes say, and add headers that tell limits."""
-    if "gzip" in faults.flags:
+    if "gzip" in faults.flags or "gzip-unsaid" in faults.flags:
         steps = _gzipped(steps)
     if "one-byte" in faults.flags:
         steps = _byte_by_byte(steps)
-    for step in steps:
-        yield _with_head_faults(step, faults, limits) if isinstance(step, Head) else step
+    steps = (
+        _with_head_faults(one, faults, limits) if isinstance(one, Head) else one for one in steps
+    )
+    yield from _unframed(steps) if "unframed" in faults.flags else steps
 
 
 def _with_head_faults(head: Head, faults: Faults, limits: dict[str, str]) -> Head:
-    extra = {"set-cookie": "simulator=1; Path=/"} if "set-cookie" in faults.flags else {}
+    headers = {**head.headers, **limits}
+    if "set-cookie" in faults.flags:
+        headers["set-cookie"] = "simulator=1; Path=/"
+    if "untyped" in faults.flags:
+        headers.pop("content-type", None)
+    if "gzip" in faults.flags or faults.encoding:
+        headers["content-encoding"] = faults.encoding or "gzip"
     return Head(
         status=head.status,
-        headers={**head.headers, **extra, **limits},
+        headers=headers,
         length=head.length,
         early_hints=faults.numbers.get("1xx", 0),
     )
@@ -100,14 +119,28 @@ def _gzipped(steps: Iterator[Step]) -> Iterator[Step]:
     for step in steps:
         match step:
             case Head():
-                headers = {**step.headers, "content-encoding": "gzip"}
-                yield Head(status=step.status, headers=headers)
+                yield Head(status=step.status, headers=step.headers)
             case Write():
                 data = gzip.compress(step.data) + gzip.flush(zlib.Z_SYNC_FLUSH)
                 yield Write(data=data, tokens=step.tokens, usage=step.usage)
             case End.COMPLETE:
                 yield Write(data=gzip.flush())
                 yield step
+            case _:
+                yield step
+
+
+def _unframed(steps: Iterator[Step]) -> Iterator[Step]:
+    for step in steps:
+        match step:
+            case Head():
+                fields = "".join(f"{name}: {value}\r\n" for name, value in step.headers.items())
+                head = f"HTTP/1.1 {step.status} Unframed\r\n{fields}connection: close\r\n\r\n"
+                yield Raw(data=head.encode(), status=step.status)
+            case Write():
+                yield Raw(data=step.data, tokens=step.tokens, usage=step.usage)
+            case End.COMPLETE:
+                yield End.CLOSED
             case _:
                 yield step
 

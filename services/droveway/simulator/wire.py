@@ -10,7 +10,7 @@ from typing import assert_never
 from aiohttp import web
 
 from droveway.simulator.book import Entry, Outcome
-from droveway.simulator.steps import End, Head, Step, Wait, Write
+from droveway.simulator.steps import End, Head, Raw, Step, Wait, Write
 from droveway.simulator.tokens import MessagesUsage
 
 LINGER_ZERO = struct.pack("ii", 1, 0)
@@ -55,20 +55,29 @@ class Player:
                 case Head():
                     await self._send_head(step)
                 case Write():
-                    await self._write(step)
+                    await self._response.write(step.data)
+                    self._note(step)
+                case Raw():
+                    self._write_raw(step)
+                    self._note(step)
                 case End():
                     return await self._end(step)
                 case _:
                     assert_never(step)
         return await self._end(End.COMPLETE)
 
-    async def _write(self, write: Write) -> None:
-        await self._response.write(write.data)
-        self._entry.tokens_sent += write.tokens
-        if isinstance(write.usage, MessagesUsage):
-            self._entry.anthropic_usage = write.usage
+    def _write_raw(self, raw: Raw) -> None:
+        if (transport := self._request.transport) is None:
+            raise ConnectionResetError
+        transport.write(raw.data)
+        self._entry.status = raw.status or self._entry.status
+
+    def _note(self, sent: Write | Raw) -> None:
+        self._entry.tokens_sent += sent.tokens
+        if isinstance(sent.usage, MessagesUsage):
+            self._entry.anthropic_usage = sent.usage
         else:
-            self._entry.usage = write.usage or self._entry.usage
+            self._entry.usage = sent.usage or self._entry.usage
 
     async def _wait(self, ms: float) -> None:
         # Against a schedule, so that late timers don't add up over a stream.
@@ -99,6 +108,8 @@ class Player:
             reset(self._request)
         elif transport := self._request.transport:
             transport.close()
+        if end is End.CLOSED:
+            return "answered" if self._entry.status == 200 else "refused"
         return "broken"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from droveway.simulator import tokens
-from droveway.simulator.book import Entry
+from droveway.simulator.book import Entry, fingerprint
 from droveway.simulator.catalogue import MISSING_MODEL
 from droveway.simulator.delivery import stream, whole
 from droveway.simulator.faults import Faults
@@ -40,6 +40,7 @@ class Chat:
         request = decode(body, self._settings.max_choices)
         entry.model, entry.stream = request.model, bool(request.stream)
         entry.images, entry.audios = request.images, request.audios
+        entry.user_fingerprint = fingerprint(request.user) if request.user else None
         return ChatJob(
             model=request.model,
             request=request,

@@ -78,7 +78,7 @@ class StreamOptions(msgspec.Struct):
 
 
 class ChatRequest(msgspec.Struct):
-    """A chat completion request; fields that don't change the answer are ignored."""
+    """A chat completion request; fields that change neither answer nor book are ignored."""
 
     model: Annotated[str, msgspec.Meta(min_length=1)]
     messages: Annotated[list[Message], msgspec.Meta(min_length=1)]
@@ -94,6 +94,7 @@ class ChatRequest(msgspec.Struct):
     stop: str | list[str] | None = None
     logprobs: bool | None = None
     top_logprobs: TopLogprobs | None = None
+    user: str | None = None
 
     @property
     def images(self) -> int:
