@@ -54,6 +54,11 @@ FAULTS: dict[str, tuple[Script, type[UpstreamError], set[str]]] = {
         BadResponse,
         {"interim_flood"},
     ),
+    "an answer behind too many interim ones": (
+        replies(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 30 + answer()),
+        BadResponse,
+        {"interim_flood"},
+    ),
     "redirect": (
         replies(answer(status="307 Go", headers={"location": "http://169.254.169.254/"})),
         BadResponse,

@@ -21,7 +21,7 @@ COMMANDS = (
     "up", "setup", "ask", "services", "trace", "config check", "keys new", "nats config", "version",
     "tenants new", "limits show", "budgets show", "admin key", "probe", "tail",
     "report request", "stats", "ledger status",
-    "top", "providers list", "canary show",
+    "top", "providers list", "canary show", "doctor",
 )  # fmt: skip
 SERVICES = {"gateway", "router", "limiter", "caller", "metrics", "simulator"}
 HELP_LIMIT_S = 0.3

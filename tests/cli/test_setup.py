@@ -19,6 +19,7 @@ NAMES = [
     "bucket access",
     "bucket prices",
     "bucket routing",
+    "bucket config",
     "stream AUDIT",
 ]
 

@@ -96,7 +96,7 @@ USERS: tuple[User, ...] = (
             *_v1("admission.*", "settlement.*", "dispatch.*", "control.caller.*", "usage.*"),
             *_v1("events.router"),
             *map(_read, (f"KV_{ROUTING}", f"KV_{CONFIG}", f"KV_{PRICES}")),
-            *_inboxes("router", "gateway", "operator"),
+            *_inboxes("router", "gateway", "caller", "operator"),
         ),
         subscribe=(
             _shared("inference.*", "router"),

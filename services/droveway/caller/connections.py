@@ -172,10 +172,10 @@ class _Handler(ResponseHandler):
 
     def feed_data(self, data: "tuple[RawResponseMessage, StreamReader]", size: int = 0) -> None:
         """Take one parsed head."""
-        if data[0].code >= 200:
-            self._interim = 0
-        else:
+        if data[0].code < 200:
             self._interim += 1
+        elif self._interim <= self._max_interim:  # a head behind too many of them is refused too
+            self._interim = 0
         if self._interim <= self._max_interim:
             super().feed_data(data, size)
         elif self.exception() is None:
