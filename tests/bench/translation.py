@@ -11,7 +11,7 @@ import msgspec
 from droveway.caller.answers import Answer, answer_for
 from droveway.caller.outgoing import outgoing
 from droveway.caller.transport import TransportSettings, UpstreamTransport
-from droveway.caller.upstream import Upstream
+from droveway.caller.upstream import Places, Upstream
 from droveway.contracts.config import Dialect, Provider
 from droveway.contracts.dispatch import CallRouted, Target
 from droveway.contracts.inference import Body
@@ -62,7 +62,9 @@ def call_of(body: bytes, spoken: str, *, stream: bool = True) -> CallRouted:
 def upstream_of(spoken: Dialect) -> Upstream:
     """A provider that is never called."""
     provider = Provider(id="p", base_url="http://127.0.0.1:1/v1", dialect=spoken)
-    return Upstream(provider, UpstreamTransport(TransportSettings(base_url=provider.base_url)))
+    return Upstream(
+        provider, UpstreamTransport(TransportSettings(base_url=provider.base_url)), Places()
+    )
 
 
 def _requests() -> Iterator[Cost]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -147,3 +148,18 @@ async def test_a_folder_that_goes_away_ends_nothing(world: World, tmp_path: Path
     (folder / "key").write_text("sk-2")
     world.files.configure()
     await until(lambda: world.key == "sk-2")
+
+
+async def test_a_file_that_only_earlier_configurations_name_may_go(
+    world: World, tmp_path: Path
+) -> None:
+    old, new = tmp_path / "old" / "key", tmp_path / "new" / "key"
+    for path in (old, new):
+        path.parent.mkdir()
+        path.write_text(f"sk-{path.parent.name}")
+    world.configure(old)
+    world.configure(new, "000000000002")
+    await until(lambda: world.files.statistics().files == 2)
+    shutil.rmtree(old.parent)
+    await until(lambda: write(new, "sk-newer") and world.key == "sk-newer")
+    assert world.files.statistics().bad == 0

@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from droveway.caller.arrivals import Arrivals
 from droveway.caller.upstreams import KEPT_VERSIONS, Found, Upstreams
-from droveway.contracts.config import Config, Credential, Provider, Route, RouteTarget, Tier
+from droveway.contracts.config import Config, Credential, Model, Provider, Route, RouteTarget, Tier
 from droveway.contracts.dispatch import Target
 from droveway.runtime.errors import SettingsError
 from tests.support.waiting import until
@@ -116,12 +117,12 @@ async def test_a_replaced_provider_is_closed_only_when_its_calls_have_ended(
 ) -> None:
     hasty.configure(config(provider(1)), OLD)
     upstream = (await found(hasty, OLD)).upstream
-    upstream.in_flight += 1
+    upstream.begin()
     for number in range(2, 12):
         hasty.configure(config(provider(number)), version(number))
     await hasty.close_retired()
     assert hasty.statistics().retired == 1
-    upstream.in_flight -= 1
+    upstream.end()
     await hasty.close_retired()
     assert hasty.statistics().retired == 0
 
@@ -179,3 +180,50 @@ async def test_what_cant_be_resolved_changes_nothing(
     assert str(caught.value).count("providers") == 1
     assert upstreams.version == OLD
     assert (await found(upstreams, OLD)).upstream.provider == provider()
+
+
+async def test_calls_by_earlier_configurations_take_the_providers_places_too(
+    upstreams: Upstreams,
+) -> None:
+    upstreams.configure(config(provider(1, max_in_flight=2)), OLD)
+    before = (await found(upstreams, OLD)).upstream
+    before.begin()
+    upstreams.configure(config(provider(2, max_in_flight=2)), NEW)
+    present = (await found(upstreams, NEW)).upstream
+    assert (present.free, present.statistics().in_flight) == (1, 1)
+    present.begin()
+    assert before.full
+    before.end()
+    assert upstreams.present("p") is present
+    assert present.free == 1
+
+
+async def test_what_is_known_of_models_is_each_configurations_own(upstreams: Upstreams) -> None:
+    def told(tokens: int) -> Config:
+        models = (Model(name="m", max_output_tokens=tokens),)
+        return msgspec.structs.replace(config(provider()), models=models)
+
+    upstreams.configure(told(111), OLD)
+    upstreams.configure(told(222), NEW)
+    seen = [(await found(upstreams, one)).models.facts("m").max_output_tokens for one in (OLD, NEW)]
+    assert seen == [111, 222]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"ca_file": "/a\0b"},
+        {"credentials": (Credential(api_key="file:/a\0b"),)},
+        {"proxy": "file:/a\0b"},
+    ],
+    ids=["ca_file", "api_key", "proxy"],
+)
+async def test_a_path_that_is_none_is_refused(upstreams: Upstreams, fields: Any) -> None:
+    with pytest.raises(SettingsError, match="p"):
+        upstreams.configure(config(provider(**fields)), OLD)
+
+
+async def test_a_host_that_is_none_is_refused(upstreams: Upstreams) -> None:
+    bad = Provider(id="p", base_url="https://xn--a.b/v1")
+    with pytest.raises(SettingsError, match="base_url"):
+        upstreams.configure(config(bad), OLD)

@@ -91,6 +91,17 @@ def test_a_role_that_comes_late_is_not_said_twice() -> None:
     assert deltas == [ROLE, {"reasoning_content": "hm"}, {"content": "a"}, {}]
 
 
+def test_a_role_that_comes_late_beside_a_choice_that_says_nothing_is_not_said_twice() -> None:
+    events = taken(
+        chunk(choice({"reasoning_content": "hm"}), choice({"content": "b"}, index=1)),
+        chunk(choice({**ROLE, "content": "a"}), choice(None, index=1)),
+        chunk(choice({}, "stop"), choice({}, "stop", 1)),
+    )
+    assert said(events) == "ba"
+    roles = [one["index"] for event in events for one in event["choices"] if one["delta"] == ROLE]
+    assert sorted(roles) == [0, 1]
+
+
 def test_a_finish_without_anything_before_it_is_shown() -> None:
     events = taken(chunk(choice({"role": "assistant"}, "stop")))
     assert [one["choices"][0]["finish_reason"] for one in events] == [None, "stop"]

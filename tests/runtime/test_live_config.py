@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -53,7 +54,6 @@ def test_a_reload_takes_a_good_file_and_keeps_it_when_a_bad_one_comes(tmp_path: 
     for old, new, _ in BROKEN.values():
         path.write_text(GOOD.replace(old, new, 1))
         assert not live.reload()
-        assert live.last_error
     assert live.current.routes[0].model == "gpt-6"
     assert adopted.models == ["gpt-5", "gpt-6"]
     assert live.statistics()[:2] == (1, len(BROKEN))
@@ -61,7 +61,6 @@ def test_a_reload_takes_a_good_file_and_keeps_it_when_a_bad_one_comes(tmp_path: 
     assert not live.reload()
     path.write_text(GOOD.replace("gpt-5", "gpt-6"))
     assert live.reload()
-    assert live.last_error == ""
     assert live.statistics().reloaded == 1
 
 
@@ -88,7 +87,7 @@ async def test_a_changed_file_is_adopted_within_a_second(tmp_path: Path) -> None
         await until(lambda: adopted.models[-1] == "gpt-6")
         assert time.monotonic() - began_s < 1.0
         path.write_text("nonsense")
-        await until(lambda: live.last_error)
+        await until(lambda: live.statistics().rejected)
         assert live.current.routes[0].model == "gpt-6"
         other = tmp_path / "new.yaml"
         other.write_text(GOOD.replace("gpt-5", "gpt-7"))
@@ -208,3 +207,51 @@ def _swap(folder: Path) -> bool:
     (folder / "..data_tmp").symlink_to("..second")
     (folder / "..data_tmp").replace(folder / "..data")
     return True
+
+
+def test_a_mended_file_holds_at_once_after_a_release_that_was_refused(tmp_path: Path) -> None:
+    path, adopted = tmp_path / "droveway.yaml", Adopted()
+    path.write_text(GOOD)
+    live = LiveConfig(str(path))
+    live.on_change(adopted)
+    applied = parse(GOOD.replace("gpt-5", "gpt-6").encode(), "applied")
+    assert live.apply(InForce(applied, version_of(applied), 7))
+    adopted.refuse = True
+    assert not live.apply(None)
+    assert live.revision == 7
+    adopted.refuse = False
+    path.write_text(GOOD.replace("gpt-5", "gpt-7"))
+    assert live.reload()
+    assert (live.source, adopted.models[-1]) == ("file", "gpt-7")
+
+
+def test_a_listener_that_chokes_at_a_value_refuses_it(tmp_path: Path) -> None:
+    path, adopted = tmp_path / "droveway.yaml", Adopted()
+    path.write_text(GOOD)
+    live = LiveConfig(str(path))
+    live.on_change(adopted)
+    bad = parse(GOOD.replace("gpt-5", "gpt-6").encode(), "applied")
+
+    def choke(config: Config) -> None:
+        if config == bad:
+            raise UnicodeError("no host name")
+
+    live.on_change(choke)
+    assert not live.apply(InForce(bad, version_of(bad), 7))
+    assert (live.revision, adopted.models) == (0, ["gpt-5", "gpt-6", "gpt-5"])
+
+
+async def test_a_file_that_cant_be_watched_is_read_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "folder" / "droveway.yaml"
+    path.parent.mkdir()
+    path.write_text(GOOD)
+    live = LiveConfig(str(path))
+    monkeypatch.setattr("droveway.runtime.live_config.LOOK_EVERY_S", 0.02)
+    shutil.move(path.parent, tmp_path / "gone")
+    async with followed(live):
+        await until(lambda: live.statistics().rejected)
+        path.parent.mkdir()
+        path.write_text(GOOD.replace("gpt-5", "gpt-6"))
+        await until(lambda: live.current.routes[0].model == "gpt-6")

@@ -16,9 +16,9 @@ from droveway.caller.failures import failure_of_status
 from droveway.caller.outgoing import Outgoing, outgoing
 from droveway.caller.phases import Phases
 from droveway.caller.sse_parser import SseCaps, SseParser
-from droveway.caller.upstream import Upstream
 from droveway.caller.upstream_errors import UpstreamError
 from droveway.caller.upstream_response import UpstreamResponse
+from droveway.caller.upstreams import Found
 from droveway.contracts.envelope import MALFORMED
 from droveway.contracts.errors import Failure, failure
 from droveway.dialects import dialect
@@ -43,7 +43,7 @@ class UpstreamCall:
     def __init__(
         self,
         record: AttemptRecord,
-        upstream: Upstream,
+        found: Found,
         limits: CredentialLimits,
         sender: Sender,
         on_commit: Callable[[], None],
@@ -53,7 +53,8 @@ class UpstreamCall:
     ) -> None:
         self._record = record
         self._call = record.call
-        self._upstream = upstream
+        self._upstream = found.upstream
+        self._models = found.models
         self._limits = limits
         self._credential = (record.call.target.provider, record.call.target.credential)
         self._counts = record.call.dialect == dialect.COUNT_TOKENS
@@ -94,7 +95,7 @@ class UpstreamCall:
     def _outgoing(self, body: bytes) -> Outgoing:
         call, upstream = self._call, self._upstream
         try:
-            sent = outgoing(call, body, upstream, upstream.models.facts(call.target.model))
+            sent = outgoing(call, body, upstream, self._models.facts(call.target.model))
             self._answer = answer_for(call, upstream.provider, body)
             self._record.facts = self._answer.facts
             if call.dialect == dialect.CHAT:
@@ -153,8 +154,8 @@ class UpstreamCall:
                 return self._answer.whole(form, input_tokens)
             except InBandError as error:
                 problem = error.failure
-            again = form is came and problem.code == "bad_upstream"
-            form = repaired(came) if again else None
+            unread = problem.code == "bad_upstream" and not self._record.facts.content_bytes
+            form = repaired(came) if form is came and unread else None
         raise CallFailed(problem)
 
     async def _relay_stream(self, response: UpstreamResponse) -> None:

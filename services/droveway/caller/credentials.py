@@ -70,7 +70,7 @@ def read_reference(reference: str, place: str, environment: Mapping[str, str] | 
     try:
         with Path(reference.removeprefix("file:")).open(encoding="utf-8") as file:
             value = file.read(MAX_SECRET_CHARACTERS + 1).strip()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise SettingsError(f"{place}: {reference}: {error}") from None
     if not value:
         raise SettingsError(f"{place}: {reference} is empty; write the secret into it")

@@ -101,7 +101,7 @@ class Caller:
             self.cancel(call.relay_id, "a later attempt of the request has come")
             earlier = None
         if upstream.full or self._spool.full or earlier is not None:
-            self._refuse_busy(call, news, upstream.in_flight)
+            self._refuse_busy(call, news, upstream.taken)
             return
         cooling = self._limits.refusal((call.target.provider, call.target.credential))
         if cooling is not None:  # its router doesn't know yet, or has no other target
@@ -112,9 +112,9 @@ class Caller:
         if len(self._taken) > REMEMBERED_ATTEMPTS:
             self._taken.popitem(last=False)
         record = AttemptRecord(call, self._bus.instance, self._telemetry, found.version)
-        running = Running(self._means, record, news, upstream)
+        running = Running(self._means, record, news, found)
         self._running[call.relay_id] = running
-        upstream.in_flight += 1
+        upstream.begin()
         self._leases.begin(record)
         news.started()
         unlink = self.hub.link(call.router, news.orphaned)
@@ -125,8 +125,9 @@ class Caller:
         finally:
             unlink()
             news.over = True
-            upstream.in_flight -= 1
-            self._room.freed(upstream.provider.id, upstream.free)
+            upstream.end()
+            if (present := self._upstreams.present(upstream.provider.id)) is not None:
+                self._room.freed(upstream.provider.id, present.free)
             if self._running.get(call.relay_id) is running:
                 del self._running[call.relay_id]
             self._leases.settle(record)

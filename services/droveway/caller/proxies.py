@@ -101,7 +101,8 @@ def _checked(address: str, place: str) -> Proxy:
     """Parses an address; no message quotes it, for it may hold a password."""
     try:
         url = httpx.URL(address)
-    except httpx.InvalidURL:
+        _ = url.host  # decodes it
+    except (httpx.InvalidURL, UnicodeError):
         url = httpx.URL()
     origin = f"{url.scheme}://{url.netloc.decode()}"
     if not CLEAR_PROXY.fullmatch(origin) or url.raw_path != b"/" or url.fragment:

@@ -17,8 +17,8 @@ from droveway.caller.outcomes import Outcomes
 from droveway.caller.pull import fetch_body
 from droveway.caller.settings import CallerSettings
 from droveway.caller.sse_parser import SseCapExceeded
-from droveway.caller.upstream import Upstream
 from droveway.caller.upstream_errors import UpstreamError
+from droveway.caller.upstreams import Found
 from droveway.contracts.errors import Failure, failure
 from droveway.runtime.bus import Bus
 from droveway.runtime.errors import RelayCut
@@ -52,15 +52,15 @@ class Running:
         means: What all of them share.
         record: Of this one.
         news: By which its router and its door hear of it.
-        upstream: Whom it asks.
+        found: Whom it asks, and by which configuration.
     """
 
-    def __init__(self, means: Means, record: AttemptRecord, news: News, upstream: Upstream) -> None:
+    def __init__(self, means: Means, record: AttemptRecord, news: News, found: Found) -> None:
         self.attempt = record.call.attempt
         self.record = record
         self.news = news
         self._means = means
-        self._upstream = upstream
+        self._found = found
         self._task = asyncio.current_task()
         self._reason = ""
         """Why it was cancelled."""
@@ -90,7 +90,7 @@ class Running:
 
         upstream_call = UpstreamCall(
             record,
-            self._upstream,
+            self._found,
             means.limits,
             sender,
             on_commit,

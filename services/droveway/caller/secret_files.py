@@ -19,6 +19,7 @@ from droveway.caller.upstreams import Upstreams
 from droveway.contracts.config import Provider
 from droveway.otel.logs import log_event
 from droveway.runtime.errors import SettingsError
+from droveway.runtime.live_config import UNWATCHABLE
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class SecretFiles:
             await self._read()
             try:
                 await self._follow(self._moved)
-            except OSError as error:  # a folder is gone, say, or there are no watches left
+            except UNWATCHABLE as error:
                 log_event(
                     log, "secret_files_unwatched", level=logging.WARNING, reason=str(error)[:200]
                 )
@@ -78,7 +79,10 @@ class SecretFiles:
         if not self._files:
             await moved.wait()
             return
-        folders = {file.parent for file in self._files}
+        folders = {file.parent for file in self._files if file.parent.is_dir()}
+        if not folders:  # of earlier configurations only, or somebody is replacing it
+            await self._pause()
+            return
         changes = awatch(
             *folders, watch_filter=self._concerns, step=100, debounce=400, recursive=False,
             stop_event=moved, rust_timeout=int(LOOK_EVERY_S * 1000), yield_on_timeout=True,
@@ -100,12 +104,13 @@ class SecretFiles:
     async def _read(self) -> None:
         bad: set[str] = set()
         before = self._changes
+        present = self._upstreams.all()
         for upstream in self._upstreams.kept():
             again = await asyncio.to_thread(_read_again, upstream.provider)
-            bad.update(again.bad)
+            if upstream in present:  # what only earlier configurations name may be gone
+                bad.update(again.bad)
             self._take(upstream, again)
             if again.proxy is not None:
-                await upstream.open()
                 upstream.transport.go_through(again.proxy)
         for reason in sorted(bad - self._bad):  # each once, until it is readable again
             self._failed += 1

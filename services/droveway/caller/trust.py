@@ -26,6 +26,8 @@ def tls_context(ca_file: str) -> ssl.SSLContext:
         return _loaded(path, facts.st_mtime_ns, facts.st_size)
     except ssl.SSLError:
         raise SettingsError(f"ca_file {path}: no certificates in it; PEM is wanted") from None
+    except ValueError as error:
+        raise SettingsError(f"ca_file {path!r}: {error}; name a file") from None
     except OSError as error:
         raise SettingsError(
             f"ca_file {path}: {error.strerror}; name a file of PEM certificates"

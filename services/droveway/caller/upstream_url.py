@@ -21,7 +21,8 @@ def checked_base_url(base_url: str, *, allow_http: bool) -> httpx.URL:
     """
     try:
         url = httpx.URL(base_url)
-    except httpx.InvalidURL as error:
+        _ = url.host  # decodes it
+    except (httpx.InvalidURL, UnicodeError) as error:
         raise SettingsError(f"base_url can't be parsed: {error}") from None
     if url.scheme not in ("https", "http") or not url.host:
         raise SettingsError("base_url must be https://host[:port][/path]")

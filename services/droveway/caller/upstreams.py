@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 from droveway.caller.arrivals import Arrivals
 from droveway.caller.proxies import resolve_proxy
 from droveway.caller.transport import TransportSettings, UpstreamTransport
-from droveway.caller.upstream import Upstream
+from droveway.caller.upstream import Places, Upstream
 from droveway.contracts.config import Config, Provider
 from droveway.contracts.configuration import ConfigVersion
 from droveway.contracts.dispatch import Target
@@ -25,10 +25,19 @@ KEPT_VERSIONS = 4
 """Configurations whose providers are kept: the present one, and those that routers had before."""
 
 
+class Known(NamedTuple):
+    """What one configuration says."""
+
+    providers: dict[str, Upstream]
+    models: ModelTable
+    """What is known of models; the configuration's own words go first."""
+
+
 class Found(NamedTuple):
     """Where an attempt goes."""
 
     upstream: Upstream
+    models: ModelTable
     version: ConfigVersion
     """Of the configuration that says so."""
 
@@ -64,7 +73,8 @@ class Upstreams:
     ) -> None:  # fmt: skip
         self._pool = pool
         self._ca_file = ca_file
-        self._versions: OrderedDict[ConfigVersion, dict[str, Upstream]] = OrderedDict()
+        self._versions: OrderedDict[ConfigVersion, Known] = OrderedDict()
+        self._places: dict[str, Places] = {}
         self._arrivals = arrivals or Arrivals()
         self._retired_s = retired_s
         self.version: ConfigVersion = ""
@@ -87,16 +97,24 @@ class Upstreams:
         A configuration that its router has already comes here within moments, so it is waited for.
         """
         await self._arrivals.wait_for(version)
-        known = version if version in self._versions else self.version
-        upstream = self._versions.get(known, {}).get(target.provider)
+        named = version if version in self._versions else self.version
+        if (known := self._versions.get(named)) is None:
+            return None
+        upstream = known.providers.get(target.provider)
         if upstream is None or target.credential not in upstream.secrets:
             return None
         await upstream.open()
-        return Found(upstream, known)
+        return Found(upstream, known.models, named)
 
     def all(self) -> list[Upstream]:
         """The present configuration's providers."""
-        return list(self._versions.get(self.version, {}).values())
+        known = self._versions.get(self.version)
+        return [] if known is None else list(known.providers.values())
+
+    def present(self, provider_id: str) -> Upstream | None:
+        """A provider as the present configuration has it."""
+        known = self._versions.get(self.version)
+        return None if known is None else known.providers.get(provider_id)
 
     def kept(self) -> list[Upstream]:
         """The providers of all kept configurations, each once."""
@@ -112,11 +130,8 @@ class Upstreams:
         fresh = {provider.id: self._of(provider) for provider in mine}
         if not fresh:
             log_event(log, "pool_without_providers", level=logging.WARNING, pool=self._pool)
-        models = ModelTable(config.models, config.aliases)
-        for upstream in fresh.values():
-            upstream.models = models
         before = self.kept()
-        self._versions[version] = fresh
+        self._versions[version] = Known(fresh, ModelTable(config.models, config.aliases))
         self._versions.move_to_end(version)
         if len(self._versions) > KEPT_VERSIONS:
             gone, _ = self._versions.popitem(last=False)
@@ -134,6 +149,8 @@ class Upstreams:
         for one in over:
             self._retired.remove(one)
             await one[0].close()
+        held = {one.provider.id for one in (*self._each(), *(old for old, _ in self._retired))}
+        self._places = {name: one for name, one in self._places.items() if name in held}
 
     def statistics(self) -> UpstreamsStatistics:
         """A snapshot for gauges."""
@@ -149,19 +166,19 @@ class Upstreams:
         )
 
     def _each(self) -> Iterable[Upstream]:
-        return (one for providers in self._versions.values() for one in providers.values())
+        return (one for known in self._versions.values() for one in known.providers.values())
 
     def _of(self, provider: Provider) -> Upstream:
         """The upstream that is kept of the same provider, or a new one."""
-        for providers in reversed(self._versions.values()):
-            known = providers.get(provider.id)
-            if known is not None and known.provider == provider:
-                return known
+        for known in reversed(self._versions.values()):
+            found = known.providers.get(provider.id)
+            if found is not None and found.provider == provider:
+                return found
         try:
             transport = UpstreamTransport(self._settings(provider), resolve_proxy(provider))
         except SettingsError as error:
             raise SettingsError(_placed(provider, str(error))) from None
-        return Upstream(provider, transport)
+        return Upstream(provider, transport, self._places.setdefault(provider.id, Places()))
 
     def _settings(self, provider: Provider) -> TransportSettings:
         return TransportSettings(

@@ -24,6 +24,10 @@ from droveway.runtime.errors import SettingsError
 log = logging.getLogger(__name__)
 
 Listener = Callable[[Config], None]
+LOOK_EVERY_S = 30.0
+"""A file that can't be watched is read this often."""
+UNWATCHABLE = (OSError, RuntimeError)
+"""What says that files can't be watched: a folder is gone, or the host has no watches left."""
 
 
 class InForce(NamedTuple):
@@ -65,7 +69,6 @@ class LiveConfig:
         self._file = read_file(path)
         self._applied: InForce | None = None
         self._present = self._file
-        self.last_error = ""
         self._listeners: list[Listener] = []
         self.on_reload: Callable[[int], None] = lambda _findings: None
         """Called after each reading that changes something or is refused; 0 findings: adopted."""
@@ -115,30 +118,42 @@ class LiveConfig:
         Args:
             applied: Checked as a file is; None: there is none any more.
         """
-        if not self._adopt(applied or self._file):
-            return False
-        self._applied = applied
-        return True
+        taken = self._adopt(applied or self._file)
+        if taken or applied is None:  # a file that is refused holds as soon as it is mended
+            self._applied = applied
+        return taken
 
     def refuse(self, reason: str) -> None:
         """A file or an entry is bad, for the reasons in `reason`, one per line; nothing changes."""
         self._rejected += 1
-        self.last_error = reason
         log_event(log, "config_reload_failed", level=logging.ERROR, reason=reason)
         self.on_reload(len(reason.splitlines()))
 
     async def follow(self) -> None:
-        """Watches the file's folder (a mounted ConfigMap is swapped by a link) until cancelled."""
+        """Follows the file until cancelled; where it can't be watched it is read now and then."""
         logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it logs every change
+        while True:
+            try:
+                await self._watch()
+            except UNWATCHABLE as error:
+                log_event(log, "config_unwatched", level=logging.WARNING, reason=str(error)[:200])
+            await asyncio.sleep(LOOK_EVERY_S)
+            await self._reread()
+
+    async def _watch(self) -> None:
+        """Watches the file's folder: a mounted ConfigMap is swapped by a link."""
         async for _changes in awatch(
             self._folder, watch_filter=self._concerns, step=200, debounce=400, recursive=False
         ):
-            try:
-                found = await asyncio.to_thread(read_file, self.path)  # a large one takes a while
-            except SettingsError as error:
-                self.refuse(str(error))
-            else:
-                self._take_file(found)
+            await self._reread()
+
+    async def _reread(self) -> None:
+        try:
+            found = await asyncio.to_thread(read_file, self.path)  # a large one takes a while
+        except SettingsError as error:
+            self.refuse(str(error))
+        else:
+            self._take_file(found)
 
     def statistics(self) -> ConfigStatistics:
         """A snapshot for gauges."""
@@ -161,20 +176,19 @@ class LiveConfig:
                 path=self.path, file=found.version, revision=self._applied.revision,
             )  # fmt: skip
         self._file = found
-        self.last_error = ""
         return True
 
     def _adopt(self, found: InForce) -> bool:
         before, self._present = self._present, found
         if found == before:
             return True
-        if found.config != before.config:
+        if (found.config, found.version) != (before.config, before.version):
             told: list[Listener] = []
             try:
                 for listener in self._listeners:
                     listener(found.config)
                     told.append(listener)
-            except SettingsError as error:
+            except (SettingsError, ValueError) as error:
                 self._present = before
                 _go_back(told, before.config)
                 self.refuse(str(error))
@@ -184,7 +198,6 @@ class LiveConfig:
             log, "config_reloaded",
             source=found.source, version=found.version, revision=found.revision,
         )  # fmt: skip
-        self.last_error = ""
         self.on_reload(0)
         return True
 
@@ -203,5 +216,5 @@ def _go_back(listeners: Iterable[Listener], config: Config) -> None:
     for listener in listeners:
         try:
             listener(config)
-        except SettingsError as error:  # it had taken it before: a file that it names is gone, say
+        except (SettingsError, ValueError) as error:  # a file that it names is gone meanwhile, say
             log_event(log, "config_not_taken_back", level=logging.ERROR, reason=str(error)[:500])

@@ -157,9 +157,10 @@ def _without_roles(data: bytes) -> bytes:
     fields = _fields.decode(data)
     choices = _objects.decode(fields["choices"])
     for choice in choices:
-        delta = _fields.decode(choice["delta"]) if "delta" in choice else {}
-        if delta.pop("role", None) is not None:
-            choice["delta"] = msgspec.Raw(_encode(delta))
+        raw = choice.get("delta", _NULL)
+        delta = {} if bytes(raw) == b"null" else _fields.decode(raw)
+        delta.pop("role", None)
+        choice["delta"] = msgspec.Raw(_encode(delta))
     fields["choices"] = msgspec.Raw(_encode(choices))
     return _encode(fields)
 
