@@ -160,10 +160,17 @@ def test_both_readmes_have_the_same_shape() -> None:
     english, chinese = (text_of(name) for name in ("README.md", "README.zh-CN.md"))
     assert code_blocks(english) == code_blocks(chinese)
     assert heading_levels(english) == heading_levels(chinese)
+    assert table_lines(english) == table_lines(chinese)
 
 
 def code_blocks(text: str) -> list[str]:
     return re.findall(r"^```[^\n]*\n.*?^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def table_lines(text: str) -> list[int]:
+    """How many each section has, and each part of a table that has a line of its own."""
+    sections = re.split(r"^(?:#+ |\| \*\*[^|]*\*\* \|[ |]*$)", text, flags=re.MULTILINE)
+    return [len(re.findall(r"^\|", one, re.MULTILINE)) for one in sections]
 
 
 def heading_levels(text: str) -> list[int]:

@@ -1,10 +1,13 @@
 """A configuration is applied by command, over a real broker, and adopted by what follows it."""
 
+import asyncio
+
 import msgspec
 
 from droveway.contracts.config import Canary, RouteTarget
 from droveway.contracts.configuration import MAX_APPLIED_BYTES, version_of
 from droveway.runtime.api_key import make_key, parse_key
+from droveway.runtime.discovery import Discovery
 from tests.support.access import fill_trail
 from tests.support.applying import FIRST, SECOND, THIRD, Here, here
 from tests.support.configured import holding
@@ -107,6 +110,31 @@ async def test_a_service_that_keeps_the_old_one_is_named_and_the_code_is_1(here:
     assert "adopted by 1 of 2 in " in outcome.stderr
     still = f"{stubborn} holds {version_of(FIRST)} of its file: look for config_reload_failed"
     assert still in outcome.stderr
+
+
+async def test_a_service_that_holds_what_came_after_isnt_late(here: Here) -> None:
+    async with here.nats.bus("router") as bus:
+        discovery = Discovery(bus, 100)
+        discovery.facts["config"] = lambda: version_of(THIRD)
+        discovery.facts["config_revision"] = lambda: "8"
+        await discovery.listen()
+        for outcome in (await here.apply(SECOND), await here("release")):
+            assert outcome.code == 0
+            assert "adopted by 0 of 1 in " in outcome.stderr
+            assert f"{bus.instance} holds revision 8, which came after" in outcome.stderr
+
+
+async def test_it_says_that_it_is_written_when_the_broker_goes_then(here: Here) -> None:
+    async with holding(here.nats, here.file, stubborn=True) as (live, _):
+        refused = asyncio.Event()
+        live.on_reload = lambda _findings: refused.set()
+        applying = asyncio.ensure_future(here.apply(SECOND, "--within", "60"))
+        await refused.wait()
+        here.nats.kill()
+        outcome = await applying
+    assert outcome.code == 1
+    written = f"revision 1, version {version_of(SECOND)}: it is written, but whether services"
+    assert written in outcome.stderr
 
 
 async def test_where_nobody_runs_it_is_stored_for_later(here: Here) -> None:

@@ -37,6 +37,7 @@ from tests.support.evidence import (
     NOW_MS,
     SECOND,
     WELL,
+    among,
     applied,
     budget,
     canary,
@@ -74,7 +75,7 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
     ),
     "nobody runs": ({"services": ()}, [("broken", "no_service", "no service of Droveway answers")]),
     "strangers on the bus don't count": (
-        {"services": [*running(), process("x", "other-1", "0.1.0")]}, [],
+        {"services": [*running(), process("x", "other-1", "0.1.0", config="0a1b2c3d4e5f")]}, [],
     ),
     "a service is absent": (
         {"services": running(without="caller")},
@@ -134,12 +135,47 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
     ),
     "its fallbacks serve": (
         {
-            "file": LocalFile("f", routed((FIRST, "m"), fallback="small")),
+            "file": LocalFile("f", among({"m": FIRST, "small": SECOND}, {"m": ("small",)})),
             "providers": seen(target(), credentials=cooling(FIRST, "rate_limited")),
         },
         [
             ("warning", "route_on_fallbacks", "its fallbacks do: small"),
             ("note", "credential_cooling", "41 s more: it is rate limited"),
+        ],
+    ),
+    "its fallback is an alias of what serves": (
+        {
+            "file": LocalFile("f", among(
+                {"m": FIRST, "other": SECOND}, {"m": ("a",)}, {"a": "b", "b": "other"}
+            )),
+            "providers": seen(opened(), target(SECOND)),
+        },
+        [
+            ("warning", "route_on_fallbacks", "its fallbacks do: a"),
+            ("warning", "target_open", FIRST),
+        ],
+    ),
+    "routes that are each other's fallback are all down": (
+        {
+            "file": LocalFile("f", among({"m": FIRST, "n": SECOND}, {"m": ("n",), "n": ("m",)})),
+            "providers": seen(opened(), opened(SECOND)),
+        },
+        [
+            ("broken", "route_down", f"m works: {FIRST}/m is left alone; nor do its fallbacks: n"),
+            ("broken", "route_down", f"n works: {SECOND}/m is left alone; nor do its fallbacks: m"),
+            ("warning", "target_open", FIRST),
+            ("warning", "target_open", SECOND),
+        ],
+    ),
+    "only the fallbacks that work are told": (
+        {
+            "file": LocalFile("f", among({"m": FIRST, "n": FIRST, "o": SECOND}, {"m": ("n", "o")})),
+            "providers": seen(opened(), target(SECOND)),
+        },
+        [
+            ("broken", "route_down", "no target of the route n works"),
+            ("warning", "route_on_fallbacks", "its fallbacks do: o"),
+            ("warning", "target_open", FIRST),
         ],
     ),
     "a provider is down and routes aren't known": (
@@ -221,6 +257,13 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
     ),
     "a tenant is disabled": (
         {"tenants": [Tenant(id="acme", state="disabled")]}, [("note", "tenants_disabled", "acme")],
+    ),
+    "all keys are those of disabled tenants": (
+        {"tenants": [Tenant(id=KEY.tenant, state="disabled")]},
+        [
+            ("broken", "no_keys", "every client is refused"),
+            ("note", "tenants_disabled", KEY.tenant),
+        ],
     ),
     "the guard rolled a canary back": (
         {"canaries": [canary()]},

@@ -13,7 +13,9 @@ from droveway.cli.config import to_yaml
 from droveway.contracts.config import Price
 from droveway.metrics.ledger.database import Database
 from droveway.metrics.ledger.tables import attempts
+from droveway.runtime.config_store import SUBJECT
 from droveway.runtime.price_resolver import PriceResolver
+from tests.support.access import delete_stream
 from tests.support.commands import Commands
 from tests.support.counting import count, pair, publish
 from tests.support.ledger_tables import new_database
@@ -95,7 +97,25 @@ async def test_status_check_and_rebuild(broker: NatsServer, type_: Commands) -> 
         assert (await type_("ledger", "check")).code == 0
 
 
-async def test_re_pricing_goes_by_the_configuration_here(
+async def test_re_pricing_goes_by_what_is_applied_and_refuses_where_nobody_knows(
+    broker: NatsServer, type_: Commands
+) -> None:
+    async with counted(broker, 1):
+        write_droveway_config(broker.folder.config, config(CHEAP))
+        assert "0 of 1 attempts would" in (await type_("ledger", "reprice", "--dry-run")).stdout
+        new = write_droveway_config(broker.folder.path / "new.yaml", config(DEAR))
+        await type_("config", "apply", str(new))
+        assert "1 of 1 attempts would" in (await type_("ledger", "reprice", "--dry-run")).stdout
+        async with broker.bus("operator") as bus:
+            await bus.request(SUBJECT, b'{"config": 1, "by": "a later version"}', 2.0)
+        later = await type_("ledger", "reprice")
+        assert (later.code, "revision 2 can't be read" in later.stderr) == (69, True)
+        await delete_stream(broker, "KV_config")
+        gone = await type_("ledger", "reprice")
+        assert (gone.code, "`droveway setup` makes it" in gone.stderr) == (69, True)
+
+
+async def test_re_pricing_goes_by_the_file_here_where_nothing_is_applied(
     broker: NatsServer, type_: Commands
 ) -> None:
     async with counted(broker, 4):

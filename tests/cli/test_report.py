@@ -17,6 +17,7 @@ from droveway.contracts.envelope import new_request_id
 from droveway.contracts.reports import ReportLine, ReportMade, StatsMade
 from droveway.metrics.ledger.database import Database
 from droveway.metrics.reports.desk import ReportDesk
+from droveway.metrics.reports.rates import LiveRates
 from droveway.metrics.streams import StreamWatch
 from droveway.runtime.consumer import Consumer
 from droveway.runtime.dashboard import dashboard_of
@@ -57,8 +58,12 @@ async def ledger(broker: NatsServer, tmp_path: Path) -> AsyncIterator[Database]:
     )  # fmt: skip
     await fill(database, [failed, second, other], [request(second), request(other)])
     async with broker.bus("metrics") as bus, asyncio.TaskGroup() as tasks:
-        desk = ReportDesk(bus, database, StreamWatch(bus), Consumer("report", tasks, 4), 5.0, 1_000)
-        desk.configure(droveway_config("http://127.0.0.1:9/v1"))
+        served = droveway_config("http://127.0.0.1:9/v1")
+        desk = ReportDesk(
+            bus, database, StreamWatch(bus), LiveRates(served), Consumer("report", tasks, 4), 5.0,
+            1_000,
+        )  # fmt: skip
+        desk.configure(served)
         await desk.listen()
         yield database
     await database.close()

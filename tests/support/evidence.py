@@ -1,5 +1,6 @@
 """Fabricated answers for `droveway doctor`: a healthy system, and what may be wrong with one."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -93,11 +94,11 @@ def cooling(provider: str, why: str) -> tuple[CredentialSeen, ...]:
     return (CredentialSeen(provider=provider, credential="main", cooldown_ms=41_000, why=why),)
 
 
-def routed(*targets: tuple[str, str], fallback: str = "") -> Config:
+def routed(*targets: tuple[str, str], model: str = "m", fallbacks: Sequence[str] = ()) -> Config:
     config = droveway_config(UPSTREAM, UPSTREAM)
     route = msgspec.structs.replace(
         config.routes[0],
-        model="m",
+        model=model,
         tiers=tuple(
             msgspec.structs.replace(
                 config.routes[0].tiers[0],
@@ -105,9 +106,23 @@ def routed(*targets: tuple[str, str], fallback: str = "") -> Config:
             )
             for provider, model in targets
         ),
-        fallbacks=Fallbacks(failed=(fallback,)) if fallback else Fallbacks(),
+        fallbacks=Fallbacks(failed=tuple(fallbacks)),
     )
     return msgspec.structs.replace(config, routes=(route,), keys=(KEY,))
+
+
+def among(
+    providers: dict[str, str],
+    fallbacks: dict[str, tuple[str, ...]],
+    aliases: dict[str, str] | None = None,
+) -> Config:
+    """Routes, each served as the model `m` of its provider; what they fall back to."""
+    configs = [
+        routed((provider, "m"), model=model, fallbacks=fallbacks.get(model, ()))
+        for model, provider in providers.items()
+    ]
+    routes = tuple(one.routes[0] for one in configs)
+    return msgspec.structs.replace(configs[0], routes=routes, aliases=aliases or {})
 
 
 def budget(spent: float, of: float = 10.0) -> Spendings:

@@ -101,7 +101,7 @@ class TargetClosed(_Event, frozen=True, kw_only=True, tag="target.closed.v1", ta
 
 
 class ConfigAdopted(_Event, frozen=True, kw_only=True, tag="config.adopted.v1", tag_field="t"):
-    """A process works by a new configuration file."""
+    """A process works by a new configuration, of its file or applied."""
 
 
 class ConfigRefused(_Event, frozen=True, kw_only=True, tag="config.refused.v1", tag_field="t"):

@@ -119,6 +119,8 @@ class InferenceRequested(
     also the most that it waits for room at a provider."""
     avoid: Annotated[tuple[Text, ...], msgspec.Meta(max_length=MAX_AVOIDED)] = ()
     """Targets (`provider/model`) that broke off this request's answer: others go on with it."""
+    goes_on: bool = False
+    """Its answer broke off: this is one more attempt at it, whoever was to blame."""
     attempts_left: int = 10
     """The most that its door allows; below it the policy of its route decides."""
     attempts_made: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 0

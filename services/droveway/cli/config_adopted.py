@@ -2,13 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from typing import NamedTuple
 
 from droveway.contracts import discovery
 from droveway.contracts.envelope import MALFORMED
 from droveway.runtime.bus import Bus
-from droveway.runtime.config_entries import Standing
 from droveway.runtime.gather_answers import Patience, gather_answers
 
 MAX_SERVICES = 10_000
@@ -17,6 +15,8 @@ _CENSUS = Patience(quiet_s=0.25, longest_s=5.0)
 _ROUND = Patience(quiet_s=0.05, longest_s=1.0, first_s=0.3)
 _PAUSE_S = 0.02
 _OURS = discovery.name_of("")
+_OF_FILE = "0"
+"""What stands for a revision where a service holds its file."""
 
 
 class Held(NamedTuple):
@@ -38,20 +38,27 @@ class Adoption(NamedTuple):
     """From the asking on until the last of them said so."""
     late: dict[str, str]
     """Instances that don't hold it, each with what is known of it."""
+    past: dict[str, int]
+    """Instances that hold what came after it, each with that revision."""
 
 
-Wanted = Callable[[Held], bool]
+class Wanted(NamedTuple):
+    """What was written."""
 
+    revision: int
+    version: str
+    """Empty: a release, after which services hold their files."""
 
-def of_entry(written: Standing) -> Wanted:
-    """They hold what was written."""
-    version = written.applied.version if written.applied else ""
-    return lambda held: held.version == version and held.revision == str(written.revision)
+    def is_held(self, held: Held) -> bool:
+        """Whether a service has adopted it."""
+        revision = str(self.revision) if self.version else _OF_FILE
+        return held.revision == revision and self.version in ("", held.version)
 
-
-def of_file(held: Held) -> bool:
-    """It holds what its file says."""
-    return held.revision == "0"
+    def later(self, held: Held) -> int | None:
+        """The revision that a service holds, if it came after this one."""
+        told = held.revision
+        revision = int(told) if told.isascii() and told.isdecimal() and len(told) < 19 else 0
+        return revision if revision > self.revision else None
 
 
 async def present(bus: Bus) -> dict[str, Held]:
@@ -70,24 +77,30 @@ async def until_adopted(
 ) -> Adoption:
     """Asks until all services that are `known`, or that answer meanwhile, hold what is `wanted`.
 
+    What came after it counts as well: it was in force, and isn't any more.
+
     Raises:
         BusError: The connection was lost.
     """
     began_s = time.monotonic()
     adopted_s: dict[str, float] = {}
+    past: dict[str, int] = {}
     heard: dict[str, Held] = {}
     while True:
         await _ask(bus, heard, _ROUND)
         for instance, held in heard.items():
-            if wanted(held):
+            if wanted.is_held(held):
                 adopted_s.setdefault(instance, held.told_s - began_s)
+            elif instance not in adopted_s and (revision := wanted.later(held)) is not None:
+                past[instance] = revision
         late = {
             instance: _known_of(heard.get(instance))
             for instance in sorted(known.keys() | heard.keys())
-            if instance not in adopted_s
+            if instance not in adopted_s and instance not in past
         }
         if not late or time.monotonic() - began_s >= within_s:
-            return Adoption(len(late) + len(adopted_s), max(adopted_s.values(), default=0.0), late)
+            services = len(late) + len(adopted_s) + len(past)
+            return Adoption(services, max(adopted_s.values(), default=0.0), late, past)
         await asyncio.sleep(_PAUSE_S)
 
 
@@ -111,5 +124,5 @@ def _known_of(held: Held | None) -> str:
         return "hasn't answered since: has it ended?"
     if not held.version:
         return "doesn't say what it holds: is it of an earlier version?"
-    origin = "its file" if held.revision == "0" else f"revision {held.revision}"
+    origin = "its file" if held.revision == _OF_FILE else f"revision {held.revision}"
     return f"holds {held.version} of {origin}: look for config_reload_failed in its log"

@@ -17,11 +17,12 @@ from droveway.runtime.config_changes import changes_between
 from droveway.runtime.config_entries import Revision, Standing
 from droveway.runtime.config_file import check, load
 from droveway.runtime.config_store import ConfigStore, check_size
+from droveway.runtime.errors import BusError
 
 _MAX_NAMES = 10
 """Of one kind in one area; `config diff` shows all."""
 EX_LATE = 1
-"""It is stored, and a service hasn't adopted it."""
+"""It is stored, and a service hasn't adopted it, or nobody can say."""
 
 
 class Wish(NamedTuple):
@@ -39,7 +40,9 @@ class Wish(NamedTuple):
 class _Done(NamedTuple):
     text: str
     adoption: Adoption | None
-    """None: nothing was written."""
+    """None: nothing was written, or nobody can be asked."""
+    code: int = 0
+    """Of the command, where there is no adoption."""
 
 
 def apply(data: Path, file: str, wish: Wish) -> int:
@@ -107,28 +110,31 @@ async def _release(bus: Bus, wish: Wish) -> _Done:
     known = await config_adopted.present(bus)
     began_s = time.monotonic()
     revision = await store.release(present, local_author(), wish.reason)
-    adoption = await _until_adopted(bus, config_adopted.of_file, known, began_s, wish.within_s)
-    return _Done(f"revision {revision}: released, services hold their files", adoption)
+    text = f"revision {revision}: released, services hold their files"
+    return await _until_adopted(bus, text, Wanted(revision, ""), known, began_s, wish.within_s)
 
 
 async def _write(bus: Bus, present: Standing, config: Config, wish: Wish, of: int = 0) -> _Done:
     known = await config_adopted.present(bus)
     began_s = time.monotonic()
     written = await ConfigStore(bus).apply(present, config, local_author(), wish.reason, of)
-    wanted = config_adopted.of_entry(written)
-    adoption = await _until_adopted(bus, wanted, known, began_s, wish.within_s)
+    wanted = Wanted(written.revision, _of(written).version)
     brought_back = f" of revision {of}" if of else ""
-    text = f"revision {written.revision}, version {_of(written).version}{brought_back}"
-    return _Done(text, adoption)
+    text = f"revision {wanted.revision}, version {wanted.version}{brought_back}"
+    return await _until_adopted(bus, text, wanted, known, began_s, wish.within_s)
 
 
 async def _until_adopted(
-    bus: Bus, wanted: Wanted, known: dict[str, Held], began_s: float, within_s: float
-) -> Adoption:
-    """Counts from before the write on."""
+    bus: Bus, text: str, wanted: Wanted, known: dict[str, Held], began_s: float, within_s: float
+) -> _Done:
+    """Counts from before the write on; what is written stands, whatever becomes of the broker."""
     wrote_s = time.monotonic() - began_s
-    adoption = await config_adopted.until_adopted(bus, wanted, known, within_s)
-    return adoption._replace(took_s=adoption.took_s + wrote_s)
+    try:
+        adoption = await config_adopted.until_adopted(bus, wanted, known, within_s)
+    except BusError as error:
+        unknown = f"it is written, but whether services have adopted it can't be asked: {error}"
+        return _Done(f"{text}: {unknown}", None, EX_LATE)
+    return _Done(text, adoption._replace(took_s=adoption.took_s + wrote_s))
 
 
 def _before(present: Standing, history: Iterable[Revision]) -> int:
@@ -172,12 +178,14 @@ def _told(done: _Done) -> int:
     adoption = done.adoption
     if adoption is None:
         say(done.text)
-        return 0
+        return done.code
     if not adoption.services:
         say(f"{done.text}; no service runs: each takes it when it starts")
         return 0
-    adopted = adoption.services - len(adoption.late)
+    adopted = adoption.services - len(adoption.late) - len(adoption.past)
     say(f"{done.text}: adopted by {adopted} of {adoption.services} in {adoption.took_s:.2f} s")
+    for instance, revision in adoption.past.items():
+        say(f"  {printable(instance)} holds revision {revision}, which came after")
     for instance, why in adoption.late.items():
         say(f"  {printable(instance)} {printable(why)}")
     return EX_LATE if adoption.late else 0

@@ -9,6 +9,7 @@ from droveway.cli.data_folder import DataFolder
 from droveway.contracts.access import Key, Tenant
 from droveway.contracts.config import Config
 from droveway.runtime.access_errors import EntryExists, StoreUnavailable
+from droveway.runtime.config_entries import Standing
 from droveway.runtime.config_file import load
 from droveway.runtime.config_store import ConfigStore
 from droveway.runtime.errors import SettingsError
@@ -57,10 +58,27 @@ def config_in_force(data: Path) -> Config:
     return load(_file_of(data)) if applied is None else applied[1]
 
 
+def surely_in_force(data: Path) -> Config:
+    """The same for what can't be undone: no file stands in for what nobody can say.
+
+    Raises:
+        SettingsError: As `config_in_force`.
+        StoreUnavailable: Whether a configuration is applied isn't known, or it can't be read.
+    """
+    standing = _standing(data)
+    if standing.unreadable:
+        raise StoreUnavailable(f"the applied configuration isn't known: {standing.unreadable}")
+    return load(_file_of(data)) if standing.applied is None else standing.applied.config
+
+
+def _standing(data: Path) -> Standing:
+    return run(data, lambda bus: ConfigStore(bus).current())
+
+
 def _applied(data: Path) -> tuple[str, Config] | None:
     """What is applied, and what it is called; None too where the bucket doesn't say."""
     try:
-        standing = run(data, lambda bus: ConfigStore(bus).current())
+        standing = _standing(data)
     except StoreUnavailable as error:
         say(f"droveway: whether a configuration is applied isn't known: {error}")
         return None

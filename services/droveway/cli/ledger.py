@@ -14,8 +14,8 @@ from rich.console import Console
 
 from droveway.cli import terminal
 from droveway.cli.admin_session import print_json, printable, run, say, table
-from droveway.cli.config import own_file
 from droveway.cli.data_folder import DataFolder
+from droveway.cli.in_force import surely_in_force
 from droveway.contracts.jetstream import USAGE
 from droveway.metrics.ledger.database import Database
 from droveway.metrics.ledger.migrate import latest, migrate
@@ -27,7 +27,6 @@ from droveway.metrics.upkeep.status import LedgerStatus, read_status
 from droveway.metrics.usage_stream import PATTERN
 from droveway.runtime.bus import Bus
 from droveway.runtime.bus.direct_get import reading
-from droveway.runtime.config_file import load
 from droveway.runtime.dashboard import moment_text
 from droveway.runtime.errors import BusError, SettingsError
 from droveway.runtime.price_resolver import PriceResolver
@@ -89,10 +88,11 @@ def rebuild_all(data: Path, *, sure: bool) -> None:
 
 
 def reprice(data: Path, since: str, model: str, *, dry: bool, console: Console | None) -> None:
-    """Counts the cost of stored rows anew, by the prices of the configuration here.
+    """Counts the cost of stored rows anew, by the prices of the configuration in force.
 
     Raises:
-        SettingsError: There is no configuration, or `since` is no time.
+        SettingsError: There is no configuration, no connection, or `since` is no time.
+        StoreUnavailable: Whether a configuration is applied isn't known.
         LedgerAway: What was changed before stays changed; the same again does the rest.
     """
     now_ms = time.time_ns() // 1_000_000
@@ -100,7 +100,8 @@ def reprice(data: Path, since: str, model: str, *, dry: bool, console: Console |
         since_ms = moment_ms(since, now_ms) if since else 0
     except ValueError as error:
         raise SettingsError(f"--since {error}") from None
-    prices = PriceResolver(load(str(own_file() or DataFolder(data).config)))
+    _settings(data)  # without a ledger nobody is asked
+    prices = PriceResolver(surely_in_force(data))
     prices.load()
 
     async def work(database: Database) -> Repriced:

@@ -47,7 +47,7 @@ def ledger_reprice(
     json: Json = False,
     data: Data = DATA,
 ) -> None:
-    """Counts the cost of its rows anew, by the prices of the configuration here."""
+    """Counts the cost of its rows anew, by the prices of the configuration in force."""
     from droveway.cli import ledger, terminal
 
     console = None if json else terminal.console()

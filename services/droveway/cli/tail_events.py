@@ -71,9 +71,9 @@ def _words(event: events.Event) -> str:
         case events.TargetOpened() | events.TargetClosed():
             return _target_words(event)
         case events.ConfigAdopted():
-            return "works by a new configuration file"
+            return "works by a new configuration"
         case events.ConfigRefused():
-            return f"refuses the configuration file: {event.findings} findings, told in its log"
+            return f"refuses a configuration: {event.findings} findings, told in its log"
         case events.OwnerChanged():
             return f"decides over limits now (partition {event.partition})"
         case events.LedgerBehind():

@@ -73,7 +73,7 @@ class Events:
             self._unsaid[kind] = 0
 
     def follow(self, live: LiveConfig) -> None:
-        """Tells from now on whether a new configuration file was adopted."""
+        """Tells from now on whether a new configuration was adopted."""
 
         def read(findings: int) -> None:
             self.tell(ConfigRefused(findings=findings) if findings else ConfigAdopted())

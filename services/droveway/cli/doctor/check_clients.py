@@ -40,8 +40,10 @@ def check_keys(evidence: Evidence) -> Iterator[Finding]:
         text = f"{_keys(soon)} to expire in a week, {first} first, at {stamp(soon[first])}"
         advice = "set a later `expires`, or `droveway keys new` makes another one"
         yield warning("keys_expiring", text, advice)
+    blocked = {one.id for one in holders.tenants.values() if one.state == "disabled"}
+    refused = {*over, *(one.id for one in keys if one.tenant in blocked)}
     knows_all = evidence.config is not None and not isinstance(evidence.keys, Unasked)
-    if knows_all and len(over) == len(active):
+    if knows_all and refused.issuperset(active):
         text = "no key is good: every client is refused with 401"
         yield broken(
             "no_keys", text, "`droveway keys new` makes one, `droveway keys enable` brings one back"

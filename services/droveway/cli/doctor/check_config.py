@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterator
 
-from droveway.cli.doctor.evidence import Evidence, file_versions, known, versions_of
+from droveway.cli.doctor.evidence import Evidence, file_versions, known, ours, versions_of
 from droveway.cli.doctor.finding import Finding, named, note, runbook, warning
 from droveway.runtime.config_entries import Standing
 
@@ -47,7 +47,7 @@ def check_adoption(evidence: Evidence) -> Iterator[Finding]:
         yield warning("config_unreadable", text, "`droveway config rollback`, or apply another one")
         return
     holders: dict[str, list[str]] = {}
-    for one in known(evidence.services):
+    for one in ours(known(evidence.services)):
         if version := one.metadata.get("config"):
             holders.setdefault(version, []).append(one.id)
     if standing.applied is not None:

@@ -9,7 +9,9 @@ from droveway.cli.doctor.evidence import Evidence, known
 from droveway.cli.doctor.finding import Finding, broken, named, note, runbook, warning
 from droveway.contracts.canary import digest_of, in_force
 from droveway.contracts.config import Config, Route, RouteTarget
+from droveway.contracts.patterns import best_match
 from droveway.contracts.providers import UNNAMED, TargetSeen
+from droveway.runtime.config_models import end_of
 
 _EVERY = "*"
 """Stands for all credentials of a provider."""
@@ -22,20 +24,22 @@ def check_routes(evidence: Evidence) -> Iterator[Finding]:
         return
     impediments = _Impediments(evidence, config)
     orders = {one.route: one for one in known(evidence.canaries)}
+    stable = {route.model: impediments.of_all(_stable(route)) for route in config.routes}
     for route in config.routes:
         canary = in_force(route, orders.get(route.model))  # each channel is the other's fallback
-        channels = [*(tier.targets for tier in route.tiers), canary.targets if canary else ()]
-        met = [impediments.of(target) for channel in channels for target in channel]
-        if None in met:
+        met = impediments.of_all([*_stable(route), *(canary.targets if canary else ())])
+        if not met:
             continue
-        known_met = dict.fromkeys(one for one in met if one is not None)
-        since = max(one.since for one in known_met) if all(one.since for one in known_met) else ""
-        text = f"no target of the route {route.model} works: {named(one.why for one in known_met)}"
+        since = max(one.since for one in met) if all(one.since for one in met) else ""
+        text = f"no target of the route {route.model} works: {named(one.why for one in met)}"
         advice = f"`droveway providers list`; {runbook('ProviderUnavailable')}"
-        if route.fallbacks.failed:
-            text += f"; its fallbacks do: {named(route.fallbacks.failed)}"
+        fallbacks = route.fallbacks.failed
+        helping = [name for name in fallbacks if stable.get(_serving(name, config)) == ()]
+        if helping:
+            text += f"; its fallbacks do: {named(helping)}"
             yield warning("route_on_fallbacks", text, advice, since)
         else:
+            text += f"; nor do its fallbacks: {named(fallbacks)}" if fallbacks else ""
             yield broken("route_down", text, advice, since)
 
 
@@ -57,6 +61,18 @@ def check_canaries(evidence: Evidence) -> Iterator[Finding]:
         )
         say = warning if guarded else note
         yield say("canary_rolled_back", text, advice, order.at)
+
+
+def _stable(route: Route) -> list[RouteTarget]:
+    """What serves a route, and other routes whose fallback it is; its canary serves itself only."""
+    return [target for tier in route.tiers for target in tier.targets]
+
+
+def _serving(fallback: str, config: Config) -> str:
+    """The route that serves a fallback; empty: none does."""
+    routes = [route.model for route in config.routes]
+    name = fallback if fallback in routes else end_of(fallback, config.aliases)
+    return "" if name is None else best_match(routes, name) or ""
 
 
 def _is_void(route: str, file: str, routes: dict[str, Route] | None) -> bool:
@@ -87,7 +103,12 @@ class _Impediments:
             one.id: [each.id for each in one.credentials] for one in config.providers
         }
 
-    def of(self, target: RouteTarget) -> _Impediment | None:
+    def of_all(self, targets: Sequence[RouteTarget]) -> tuple[_Impediment, ...]:
+        """Each once; none where one of the targets can be asked."""
+        met = [self._of(target) for target in targets]
+        return () if None in met else tuple(dict.fromkeys(one for one in met if one is not None))
+
+    def _of(self, target: RouteTarget) -> _Impediment | None:
         """None: it can be asked."""
         name = f"{target.provider}/{target.model or UNNAMED}"
         switch = self._switches.get(target.provider)

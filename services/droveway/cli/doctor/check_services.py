@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from droveway.cli.doctor.evidence import Evidence, Unasked, known
+from droveway.cli.doctor.evidence import SERVICES, Evidence, Unasked, known, ours
 from droveway.cli.doctor.finding import Finding, broken, named, note, runbook, warning
 from droveway.contracts.discovery import Stats, name_of
 
-SERVICES = ("gateway", "router", "limiter", "caller", "metrics")
 LAG_ROWS = 10_000
 """As the alert LedgerBehind has it."""
 
@@ -87,8 +86,7 @@ def _unready(service: str, running: Sequence[Stats]) -> Iterator[Finding]:
 
 
 def _ours(evidence: Evidence) -> Sequence[Stats]:
-    ours = {name_of(service) for service in SERVICES}
-    return [one for one in known(evidence.services) if one.name in ours]
+    return ours(known(evidence.services))
 
 
 def _of(services: Sequence[Stats], service: str) -> list[Stats]:

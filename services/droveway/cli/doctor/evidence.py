@@ -12,11 +12,13 @@ from droveway.contracts.audit import AuditRecorded
 from droveway.contracts.canary import CanaryOrder
 from droveway.contracts.config import Config
 from droveway.contracts.configuration import version_of
-from droveway.contracts.discovery import Stats
+from droveway.contracts.discovery import Stats, name_of
 from droveway.contracts.fill import FillTold
 from droveway.contracts.providers import ProvidersSeen, ProviderSwitch
 from droveway.contracts.reports import ReportMade, StatsMade
 from droveway.runtime.config_entries import Standing
+
+SERVICES = ("gateway", "router", "limiter", "caller", "metrics")
 
 T = TypeVar("T")
 
@@ -138,6 +140,12 @@ def known(answer: Sequence[T] | Unasked) -> Sequence[T]:
     return () if isinstance(answer, Unasked) else answer
 
 
+def ours(services: Sequence[Stats]) -> Sequence[Stats]:
+    """Those of Droveway: others on the same bus answer, too."""
+    names = {name_of(service) for service in SERVICES}
+    return [one for one in services if one.name in names]
+
+
 def stamp(moment: datetime) -> str:
     """RFC 3339, UTC, seconds."""
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -145,7 +153,7 @@ def stamp(moment: datetime) -> str:
 
 def versions_of(services: Sequence[Stats]) -> set[str]:
     """The versions of the configuration that processes tell of; those of old releases don't."""
-    return {version for one in services if (version := one.metadata.get("config", ""))}
+    return {version for one in ours(services) if (version := one.metadata.get("config", ""))}
 
 
 def file_versions(config: Config) -> set[str]:

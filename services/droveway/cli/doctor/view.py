@@ -8,8 +8,15 @@ import msgspec
 from rich.text import Text
 
 from droveway.cli.admin_session import printable
-from droveway.cli.doctor.check_services import SERVICES
-from droveway.cli.doctor.evidence import Broker, Evidence, Fill, Spendings, known
+from droveway.cli.doctor.evidence import (
+    SERVICES,
+    Broker,
+    Evidence,
+    Fill,
+    Spendings,
+    known,
+    ours,
+)
 from droveway.cli.doctor.finding import SEVERITIES, Finding, named
 from droveway.cli.services import uptime
 from droveway.contracts.audit import AuditRecorded
@@ -75,7 +82,7 @@ def _looked_at(evidence: Evidence) -> Iterator[str]:
         )
     else:
         return
-    if services := known(evidence.services):
+    if services := ours(known(evidence.services)):
         versions = named(sorted({one.version for one in services}))
         by_name = Counter(one.name.removeprefix(name_of("")) for one in services)
         each = named((f"{count} {name}" for name, count in by_name.items()), len(SERVICES))
