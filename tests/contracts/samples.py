@@ -227,7 +227,7 @@ _change = msgspec.structs.replace
 
 FULL: tuple[msgspec.Struct, ...] = (
     _change(
-        _REQUESTED, include_usage=True, body=PULLED, input_estimate_tokens=9,
+        _REQUESTED, goes_on=True, include_usage=True, body=PULLED, input_estimate_tokens=9,
         max_output_tokens=100, choices=2,
         needs=inference.Needs(
             tools=True, images=True, json_schema=True, prefill=True, audio=True, files=True,

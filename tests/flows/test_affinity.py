@@ -1,6 +1,5 @@
 """`strategy: cached`: who has a conversation's beginning in its cache gets the rest of it."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +11,9 @@ import pytest
 
 from droveway.contracts.config import Config, Credential, Health, Route, RouteTarget, Tier
 from droveway.simulator.server import running
-from tests.support.flows import ask
+from tests.support.flows import ask, lines_until, route
 from tests.support.nats import NatsServer
-from tests.support.simulator import quick_settings
+from tests.support.simulator import chat_body, quick_settings
 from tests.support.stack import PROVIDER_KEY, Stack, running_stack
 from tests.support.steady_port import steady_port
 
@@ -23,7 +22,7 @@ CONVERSATIONS = 18
 ROUNDS = 50
 TURNS = 3
 DEAD = "upstream-3"
-FIRST_TWO = ("upstream-1", "upstream-2")
+STALLS = "fault-numbered-5+stall-after-1"
 LATER = [{"role": "assistant", "content": "t0 t1"}, {"role": "user", "content": "And then?"}]
 
 
@@ -49,11 +48,11 @@ def _configure(folder: Path, third: str) -> Callable[[Config], Config]:
             RouteTarget(provider=second.id),
             RouteTarget(provider=DEAD),
         )
-        route = Route(model="*", tiers=(Tier(targets=targets),), strategy="cached")
+        cached = Route(model="*", tiers=(Tier(targets=targets),), strategy="cached")
         return msgspec.structs.replace(
             config,
             providers=(first, second, last),
-            routes=(route,),
+            routes=(cached,),
             health=Health(consecutive=3, open_s=0.2, open_cap_s=0.2),
         )
 
@@ -109,11 +108,7 @@ async def test_turns_go_where_their_beginning_is_cached_and_come_back_after_an_o
         assert DEAD not in moved
         assert len({*moved}) == 2, "and they are spread over both others"
         async with running(third):
-            for _ in range(ROUNDS):  # each brings the target trials
-                if await _homes(client) == homes:
-                    break
-            else:
-                pytest.fail("its conversations haven't come back")
+            await _until_home_again(client, homes)
 
 
 def _one_credential_each(stack: Stack, homes: list[str]) -> None:
@@ -164,22 +159,33 @@ async def test_what_a_full_target_cant_take_goes_to_the_next_one_in_the_same_ord
     own_nats: NatsServer, tmp_path: Path
 ) -> None:
     def configure(config: Config) -> Config:
-        cached = _configure(tmp_path, "http://127.0.0.1:9/v1")(config)
-        one_each = (msgspec.structs.replace(one, max_in_flight=1) for one in cached.providers[:2])
-        route = msgspec.structs.replace(cached.routes[0], tiers=(_tier(*FIRST_TWO),))
-        return msgspec.structs.replace(cached, providers=tuple(one_each), routes=(route,))
+        providers = tuple(msgspec.structs.replace(one, max_in_flight=2) for one in config.providers)
+        tier = _tier(*(one.id for one in providers))
+        cached = Route(model="*", tiers=(tier,), strategy="cached")
+        holding = (route(f"hold-{one.id}", (one.id, STALLS)) for one in providers)
+        return msgspec.structs.replace(config, providers=providers, routes=(*holding, cached))
 
     async with (
-        running_stack(
-            own_nats, tmp_path, simulators=2, configure=configure, first_token_ms=500
-        ) as stack,
+        running_stack(own_nats, tmp_path, simulators=3, configure=configure) as stack,
         stack.client() as client,
     ):
-        for number in range(2):
-            alone = await _turn(client, number)
-            both = await asyncio.gather(*(_turn(client, number) for _ in range(2)))
-            assert alone.provider in {one.provider for one in both}
-            assert {one.provider for one in both} == {*FIRST_TWO}
+        homes = await _homes(client)
+        for full in {*homes}:
+            held = chat_body(f"hold-{full}", stream=True)
+            async with lines_until(client, held, "t0"), lines_until(client, held, "t0"):
+                away = await _homes(client)
+                assert await _homes(client) == away, "however often it is asked"
+            moved = {now for now, home in zip(away, homes, strict=True) if home == full}
+            assert len(moved - {full}) == len(moved) == 2, "spread over both others"
+            assert all(now == home for now, home in zip(away, homes, strict=True) if home != full)
+            await _until_home_again(client, homes)
+
+
+async def _until_home_again(client: httpx.AsyncClient, homes: list[str]) -> None:
+    for _ in range(ROUNDS):  # each brings the target trials
+        if await _homes(client) == homes:
+            return
+    pytest.fail("its conversations haven't come back")
 
 
 def _tier(*providers: str) -> Tier:

@@ -1,6 +1,7 @@
 """A configuration is applied while all services run: adopted everywhere, by all or by none."""
 
 import asyncio
+import functools
 import hashlib
 import secrets
 import time
@@ -74,6 +75,13 @@ async def world(
         yield stack, bus, client
 
 
+def refused(caplog: pytest.LogCaptureFixture, times: int) -> bool:
+    """Whether services have refused a configuration so often, and counted that."""
+    found = sum(record.message == "config_reload_failed" for record in caplog.records)
+    assert found <= times
+    return found == times
+
+
 async def said(client: httpx.AsyncClient) -> str:
     got = await ask(client, chat_body("alias"))
     assert got.status == 200, got.text
@@ -102,12 +110,17 @@ async def test_every_service_adopts_what_is_applied_and_keeps_it_over_a_restart(
         assert await said(client) == numbered(5)
 
 
-async def test_a_bad_entry_changes_nothing(own_nats: NatsServer, tmp_path: Path) -> None:
+async def test_a_bad_entry_changes_nothing(
+    own_nats: NatsServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async with world(own_nats, tmp_path) as (stack, bus, client):
         good = await apply(bus, changed(stack, "numbered-4"))
         await adopted(bus, good)
-        for bad in (b"nonsense", b"{}"):
+        for count, bad in enumerate((b"nonsense", b"{}"), 1):
             await store(bus, SUBJECT, bad, 2.0)
+            await eventually(functools.partial(refused, caplog, count * SERVICES))
+            assert {one.version for one in await held(bus)} == {good}
+            assert await said(client) == numbered(4)
         # The callers refuse it, who can't resolve it: nobody's requests go there, or elsewhere.
         unresolved = changed(stack, "numbered-6")
         provider = unresolved.providers[0]

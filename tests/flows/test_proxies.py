@@ -150,19 +150,30 @@ async def test_the_client_is_told_of_the_proxy_and_of_no_secret(
 
 
 async def test_no_proxy_has_seen_a_key(world: World) -> None:
+    before = len(world.proxy.heads)
+    assert (await _ask(world, "locked-out", stream=False)).status == 200
+    assert len(world.proxy.heads) > before
     seen = "".join(world.proxy.heads)
     assert "CONNECT" in seen
     assert PROVIDER_KEY not in seen
 
 
 async def test_a_new_login_in_its_file_is_used_by_the_next_tunnels(world: World) -> None:
-    world.proxy.login = "caller:rotated"
+    try:
+        _log_in(world, "caller:rotated")
+        before = world.proxy.tunnels
+        async with asyncio.timeout(10):
+            while world.proxy.tunnels == before:  # a tunnel of the old login may be kept as yet
+                await _ask(world, "far", stream=False)
+        got = await _ask(world, "far", stream=False)
+        assert (got.status, got.said) == (200, numbered(8))
+    finally:
+        _log_in(world, LOGIN)
+
+
+def _log_in(world: World, login: str) -> None:
+    """The proxy wants another login, and its reference names that."""
+    world.proxy.login = login
     fresh = world.reference.with_name("fresh")
-    fresh.write_text(f"http://caller:rotated@127.0.0.1:{world.proxy.port}\n")
+    fresh.write_text(f"http://{login}@127.0.0.1:{world.proxy.port}\n")
     fresh.replace(world.reference)
-    before = world.proxy.tunnels
-    async with asyncio.timeout(10):
-        while world.proxy.tunnels == before:  # a tunnel of the old login may be kept as yet
-            await _ask(world, "far", stream=False)
-    got = await _ask(world, "far", stream=False)
-    assert (got.status, got.said) == (200, numbered(8))

@@ -10,14 +10,14 @@ import pytest
 import pytest_asyncio
 
 from droveway.contracts import dispatch
-from droveway.contracts.config import Config
+from droveway.contracts.config import Config, Retry
 from droveway.contracts.envelope import encode
 from droveway.contracts.errors import failure
 from droveway.contracts.relay import Origin, Usage
 from droveway.contracts.usage import RequestRecorded
 from droveway.runtime.bus import Bus
 from droveway.runtime.relay import RelayHub, Sender
-from tests.support.flows import CHAT, only_first, route, stored_rows
+from tests.support.flows import CHAT, ask, only_first, route, rows_of, stored_rows
 from tests.support.nats import NatsServer
 from tests.support.simulator import chat_body, payloads
 from tests.support.stack import Stack, running_stack
@@ -29,7 +29,11 @@ ANSWER = {"choices": [{"index": 0, "message": {"content": "all"}, "finish_reason
 
 
 class Caller:
-    """Answers calls by itself; those to a model named `broken...` it breaks off."""
+    """Answers calls by itself; those to a model named `broken...` it breaks off.
+
+    Of those to one named `vanishes...` it knows nothing any more once they have begun, like a
+    process that was killed and replaced under its name.
+    """
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -60,6 +64,9 @@ class Caller:
             await self._stream(call, sender, origin)
             return
         await sender.send((b'{"half":',), origin)
+        if _vanishes(call):
+            self._hub.close_sender(sender)
+            return
         stops = call.target.model == "stops" and call.attempt == 1
         if stops or call.target.model.startswith("broken"):
             code = "server_shutting_down" if stops else "stream_interrupted"
@@ -73,7 +80,10 @@ class Caller:
 
     async def _stream(self, call: dispatch.CallRouted, sender: Sender, origin: Origin) -> None:
         origin = msgspec.structs.replace(origin, continuable=call.continuable)
-        if not call.continues or call.target.model == "broken-again":
+        if _vanishes(call):
+            said = "of text " if call.continues else "four words "
+            await sender.send((_event({"role": "assistant", "content": said}),), origin)
+        elif not call.continues or call.target.model == "broken-again":
             said = "of text " if call.continues else "four words "
             await sender.send((_event({"role": "assistant", "content": said}),), origin)
             sender.interrupt(failure("stream_interrupted"), Usage())  # as if its process were gone
@@ -82,6 +92,11 @@ class Caller:
             await sender.send((_event({}, "stop"),), None)
             sender.complete(SPENT, "stop")
         self._hub.close_sender(sender)
+
+
+def _vanishes(call: dispatch.CallRouted) -> bool:
+    name = call.target.model
+    return name == "vanishes" or (name == "vanishes-once" and call.attempt == 1)
 
 
 def _event(delta: dict[str, str], finish: str | None = None) -> bytes:
@@ -102,6 +117,16 @@ def _configure(config: Config) -> Config:
         route("always", *broken),
         route("stopping", ("upstream-1", "stops")),
         route("late", ("upstream-1", "late"), ("upstream-2", "fine")),
+        route("killed", ("upstream-1", "vanishes-once"), ("upstream-2", "fine")),
+        route("kills", ("upstream-1", "vanishes"), ("upstream-2", "fine")),
+        msgspec.structs.replace(
+            route("killed-alone", ("upstream-1", "vanishes-once")), retry=Retry(attempts=1)
+        ),
+        msgspec.structs.replace(
+            route("killed-twice", ("upstream-1", "vanishes"), ("upstream-2", "fine")),
+            midstream="continue",
+            retry=Retry(attempts=2),
+        ),
         msgspec.structs.replace(route("gone", *broken), midstream="continue"),
         msgspec.structs.replace(
             route(
@@ -160,6 +185,41 @@ async def test_a_caller_that_stops_is_no_fault_of_its_only_target(
     assert [(call.attempt, call.target.model) for call in world[1].calls] == [
         (1, "stops"), (2, "stops"),
     ]  # fmt: skip
+
+
+async def test_a_killed_callers_whole_answer_is_one_more_attempt_of_its_route(
+    nats: NatsServer, world: tuple[Stack, Caller]
+) -> None:
+    answer = await _post(world, "killed")
+    assert answer.json() == {"half": 1, **ANSWER}
+    assert [call.target.model for call in world[1].calls] == ["vanishes-once"] * 2
+    alone = await _post(world, "killed-alone")
+    assert alone.json()["error"]["code"] == "stream_interrupted"
+    assert len(world[1].calls) == 1, "its route allows one attempt"
+
+
+async def test_a_target_whose_callers_die_twice_is_not_asked_a_third_time(
+    world: tuple[Stack, Caller],
+) -> None:
+    answer = await _post(world, "kills")
+    assert answer.json() == {"half": 1, **ANSWER}
+    assert [call.target.model for call in world[1].calls] == ["vanishes", "vanishes", "fine"]
+
+
+async def test_where_nobody_may_go_on_a_request_has_the_usage_of_all_its_attempts(
+    nats: NatsServer, world: tuple[Stack, Caller]
+) -> None:
+    world[1].calls.clear()
+    async with world[0].client() as client:
+        answer = await ask(client, chat_body("killed-twice", stream=True))
+    assert answer.error["code"] == "stream_interrupted"
+    assert len(world[1].calls) == 2
+    trail = await rows_of(nats, answer.headers["x-request-id"], attempts=2)
+    assert trail.request is not None
+    assert [row.usage.output_tokens for row in trail.attempts] == [3, 2]
+    assert trail.request.usage.output_tokens == 5
+    inputs = sum(row.usage.input_tokens for row in trail.attempts)
+    assert trail.request.usage.input_tokens == inputs > 0
 
 
 async def test_a_body_too_large_for_one_message_is_offered_anew(

@@ -8,11 +8,17 @@ import msgspec
 import pytest
 
 from droveway.contracts.config import Backoff, Config, Health, Retry, RetryBudget
+from droveway.contracts.envelope import encode
+from droveway.contracts.inference import INTERACTIVE, Body, Refused, inference_subject
+from droveway.contracts.relay import News, news_decoder
+from tests.support.bus_client import key_id_of
 from tests.support.flows import ask, entries, models, numbered, only_first, route
 from tests.support.nats import NatsServer
 from tests.support.pace import Pace
+from tests.support.requested import requested
 from tests.support.simulator import chat_body
 from tests.support.stack import UNSPARED, running_stack
+from tests.support.waiting import until
 
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 AT_ONCE = Backoff(base_s=0, jitter="none")
@@ -110,6 +116,33 @@ async def test_a_routes_policy_says_how_many_attempts_there_are(
         few, many = attempts
         assert few <= len(entries(stack)) <= many
         assert len(got.error["details"]) == len(entries(stack))
+
+
+@pytest.mark.parametrize(("made", "spent"), [(0, False), (1, True)])
+async def test_attempts_of_a_router_that_died_are_retries_that_were_made(
+    own_nats: NatsServer, tmp_path: Path, made: int, spent: bool
+) -> None:
+    async with (
+        running_stack(own_nats, tmp_path, configure=only_first, replicas={"gateway": 0}) as stack,
+        own_nats.bus("gateway") as bus,
+    ):
+        body = msgspec.json.encode(chat_body("fault-503"))
+        request = requested(
+            door=bus.instance,
+            key_id=key_id_of(stack),
+            model="fault-503",
+            stream=False,
+            body=Body(size_bytes=len(body), inline=body),
+            attempts_made=made,
+            attempts_left=1,
+        )
+        said: list[News] = []
+        inbox = bus.open_inbox(lambda one: said.append(news_decoder.decode(one)), lambda: None)
+        bus.publish(inference_subject(INTERACTIVE), encode(request), inbox.subject)
+        await until(lambda: said and isinstance(said[-1], Refused))
+        (refused,) = [one for one in said if isinstance(one, Refused)]
+        assert len(refused.tried) == 1
+        assert refused.spent is spent
 
 
 async def test_clients_are_told_whether_to_try_again_by_themselves(

@@ -8,19 +8,21 @@ from typing import Any
 import msgspec
 import pytest
 
+from droveway.cli import ports
 from droveway.contracts.access import Admin, Tenant
 from droveway.contracts.config import Config, Price
 from droveway.contracts.jetstream import USAGE
 from droveway.contracts.reports import BillAsked, ReportAsked
 from droveway.metrics.ledger.database import Database
 from droveway.metrics.upkeep.check import Checking
+from droveway.otel.names import METRIC_COST, METRIC_COST_CNY
 from droveway.runtime.access_store import tenants_store
 from droveway.runtime.api_key import hash_key, make_key, parse_key
 from droveway.runtime.audit_trail import local_author
 from droveway.runtime.bus.direct_get import reading
 from droveway.runtime.config_file import load
 from droveway.runtime.reports import ask_bill, ask_report
-from tests.support.flows import CHAT
+from tests.support.flows import CHAT, samples
 from tests.support.nats import NatsServer
 from tests.support.simulator import chat_body
 from tests.support.stack import Stack, running_stack
@@ -101,3 +103,10 @@ async def test_a_stored_tenants_own_rate_is_what_its_costs_are_shown_at(
             ] != pytest.approx(2 * seen["estimated_cost_usd"]):
                 assert time.monotonic() < until_s, seen
                 await asyncio.sleep(0.1)
+    port = ports.free()
+    environment = {"DROVEWAY_METRICS_ADMIN_PORT": str(port)}
+    async with running_stack(own_nats, tmp_path, environment=environment):
+        async with asyncio.timeout(WITHIN_S):
+            while not (total := await samples(port))(METRIC_COST):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        assert total(METRIC_COST_CNY) == pytest.approx(2 * total(METRIC_COST)), "from the start"

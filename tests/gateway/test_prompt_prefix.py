@@ -83,6 +83,8 @@ def test_a_marker_that_moves_on_changes_nothing() -> None:
     )
     with_picture = _of({"role": "user", "content": [picture, marked]})
     assert with_picture != _of({"role": "user", "content": [marked]})
+    marked_tool = {**TOOLS[0], "cache_control": {"type": "ephemeral"}}
+    assert _of(FIRST, tools=[*TOOLS, marked_tool]) == _of(FIRST, tools=TOOLS * 2)
     newer = {**picture, "cache_control": {"type": "ephemeral"}}
     assert _of({"role": "user", "content": [newer, block]}) == with_picture
 

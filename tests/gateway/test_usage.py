@@ -17,6 +17,7 @@ from droveway.gateway.doors.kept_answers import KeptAnswers
 from droveway.gateway.openapi.document import document
 from droveway.metrics.ledger.database import Database
 from droveway.metrics.reports.desk import ReportDesk
+from droveway.metrics.reports.rates import LiveRates
 from droveway.metrics.streams import StreamWatch
 from droveway.runtime.api_key import hash_key, make_key, parse_key
 from droveway.runtime.consumer import Consumer
@@ -61,8 +62,12 @@ async def ledger(tmp_path: Path) -> AsyncIterator[Database]:
 @asynccontextmanager
 async def metrics(broker: NatsServer, database: Database) -> AsyncIterator[ReportDesk]:
     async with broker.bus("metrics") as bus, asyncio.TaskGroup() as tasks:
-        desk = ReportDesk(bus, database, StreamWatch(bus), Consumer("report", tasks, 4), 5.0, 1_000)
-        desk.configure(config())
+        served = config()
+        desk = ReportDesk(
+            bus, database, StreamWatch(bus), LiveRates(served), Consumer("report", tasks, 4), 5.0,
+            1_000,
+        )  # fmt: skip
+        desk.configure(served)
         await desk.listen()
         yield desk
 

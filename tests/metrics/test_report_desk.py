@@ -21,6 +21,7 @@ from droveway.contracts.reports import (
 )
 from droveway.metrics.ledger.database import Database
 from droveway.metrics.reports.desk import ReportDesk
+from droveway.metrics.reports.rates import LiveRates
 from droveway.metrics.streams import StreamWatch
 from droveway.runtime.bus import Bus
 from droveway.runtime.consumer import Consumer
@@ -47,9 +48,12 @@ async def serving(
     nats: NatsServer, database: Database, limit: int = 4, within_s: float = 5.0
 ) -> AsyncIterator[ReportDesk]:
     async with nats.bus("metrics") as bus, asyncio.TaskGroup() as tasks:
+        rates = LiveRates(CONFIG)
+        rates.on_tenant("acme", CONFIG.tenants[0])
         desk = ReportDesk(
-            bus, database, StreamWatch(bus), Consumer("report", tasks, limit), within_s, 1_000
-        )
+            bus, database, StreamWatch(bus), rates, Consumer("report", tasks, limit), within_s,
+            1_000,
+        )  # fmt: skip
         desk.configure(CONFIG)
         await desk.listen()
         yield desk

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from prometheus_client import CollectorRegistry
 
 from droveway.contracts.jetstream import STREAMS, USAGE
-from droveway.metrics.streams import StreamWatch
+from droveway.metrics.streams import StreamStatistics, StreamWatch
 from droveway.runtime.bus import Bus
 from droveway.runtime.gauges import Gauges
 from tests.support.nats import NatsServer
@@ -78,4 +78,13 @@ async def test_operators_are_told_what_holds_now_and_how_clocks_stand(
         assert told.broker_ahead_ms is not None
         assert abs(told.broker_ahead_ms) < 1_000
         own_nats.kill()
-        assert not any(one.answering for one in (await watch.told()).streams)
+        later = await watch.told()
+        assert not any(one.answering for one in later.streams)
+        assert later.broker_ahead_ms is None, "what was once so may not be so any more"
+
+
+async def test_an_operators_question_moves_no_gauge(own_nats: NatsServer) -> None:
+    async with own_nats.bus("metrics") as bus:
+        watch = StreamWatch(bus)
+        assert all(one.answering for one in (await watch.told()).streams)
+        assert watch.statistics(USAGE) == StreamStatistics(), "the round of its own sets them"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from droveway.contracts.config import RETRY_PRESETS, Backoff, Retry, RetryBudget
 from droveway.contracts.errors import failure
 from droveway.contracts.inference import Needs
-from droveway.router.retry import Budget, attempts_left, wait_s
+from droveway.router.retry import Budget, attempts_left, starts_anew, wait_s
 from tests.support.requested import requested
 
 LIMITED = failure("provider_rate_limited")
@@ -81,17 +81,35 @@ def test_a_single_500_is_repeated_once_on_the_same_target() -> None:
         (3, 10, {"attempts_made": 2, "avoid": ("openai/gpt-5",)}, 1),
         (3, 10, {"attempts_made": 3, "avoid": ("openai/gpt-5",)}, 0),
         (3, 10, {"attempts_made": 3, "needs": Needs(continues=True)}, 0),
+        (1, 10, {"attempts_made": 1, "goes_on": True}, 0),
+        (2, 10, {"attempts_made": 1, "goes_on": True}, 1),
     ],
     ids=[
         "by default", "as the policy says", "as the operator says", "as the door says",
         "those made count", "one more after a router's death", "one more to go on",
-        "none more to start over", "none more to go on",
+        "none more to start over", "none more to go on", "none more though only a caller died",
+        "one more though only a caller died",
     ],
 )  # fmt: skip
 def test_the_policy_decides_how_many_attempts_are_left(
     policy: int, most: int, fields: dict[str, Any], left: int
 ) -> None:
     assert attempts_left(Retry(attempts=policy), requested(**fields), most) == left
+
+
+@pytest.mark.parametrize(
+    ("fields", "anew"),
+    [
+        ({}, True),
+        ({"attempts_made": 1, "instead_of": "router-000000000000"}, True),
+        ({"goes_on": True}, False),
+        ({"avoid": ("openai/gpt-5",)}, False),
+        ({"needs": Needs(continues=True)}, False),
+    ],
+    ids=["new", "router-died", "caller-died", "target-broke-off", "goes-on"],
+)
+def test_what_broke_off_brings_the_budget_no_credit(fields: dict[str, Any], anew: bool) -> None:
+    assert starts_anew(requested(**fields)) is anew
 
 
 def test_the_budget_is_a_share_of_ten_seconds_requests_and_some_a_second() -> None:

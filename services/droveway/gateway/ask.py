@@ -85,6 +85,11 @@ class Ask:
         """Whether a router has, or had, it: then it may have cost something."""
         return bool(self.router) or self.running is not None
 
+    @property
+    def made(self) -> int:
+        """Attempts that its router has made, or that a caller told of."""
+        return max(self.attempts, self.running.attempt if self.running is not None else 0)
+
     def follow(self, router: str, *, probe: bool = False) -> None:
         """Watches the router that has it; with `probe` it is looked for at once."""
         if self.router != router:

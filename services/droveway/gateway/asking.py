@@ -232,7 +232,7 @@ class Asking:
         """Its router is dead: a caller may be at work on it all the same."""
         if (ended := holder.attempt_failed) is not None:
             if not ended.elsewhere:
-                raise AskFailed(ended)
+                raise AskFailed(ended, spent=holder.made > 1)
             return self._take_over(holder, now_s)
         if holder.running is not None:
             holder.inquire(now_s)  # what it says once may be lost

@@ -50,7 +50,7 @@ class Connection(Protocol):
     address: str
 
     def shutdown(self) -> None:
-        """Take no further request; close now if no answer is due."""
+        """Let the next answer be the last one; a connection that rests is closed soon."""
         ...
 
     def cut(self) -> None:

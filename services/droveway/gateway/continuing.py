@@ -3,7 +3,8 @@
 A whole answer that broke off on its way is asked again: its client has nothing of it. A stream is
 gone on with where its route says so and its dialect's join can; that is one more publication of
 the same request, which names the target that broke off, the router that had it, and what was said.
-Where only the caller is gone, killed or replaced, another one may ask the same target again.
+Where only the caller is gone, killed or replaced, another one may ask the same target again; once
+more callers have died of it, that target is to blame.
 """
 
 import logging
@@ -144,7 +145,8 @@ class Continuing:
         if origin is not None and self._part.caller_gone and (goes_on or self._broken is not None):
             self._tell_of_lost(frame, origin)
         if broken is None or not goes_on:
-            return msgspec.structs.replace(frame, usage=self._all(frame.usage))
+            used = frame.usage if self._broken is None else self._used(frame.usage)
+            return msgspec.structs.replace(frame, usage=self._all(used))
         return self._go_on(broken)
 
     def _may_go_on(self, broken: Broken, origin: relay.Origin | None) -> bool:
@@ -175,7 +177,8 @@ class Continuing:
 
     def _broken_off(self, frame: relay.Interrupted, origin: relay.Origin) -> Broken:
         before = self._broken
-        to_blame = is_to_blame(frame.failure, caller_gone=self._part.caller_gone)
+        again = before is not None and origin.target in before.targets
+        to_blame = is_to_blame(frame.failure, caller_gone=self._part.caller_gone, again=again)
         return Broken(
             frame.failure,
             (*(before.targets if before else ()), origin.target),
@@ -223,7 +226,7 @@ class Continuing:
         return relay.Usage(self._asked.request.input_estimate_tokens, output_tokens, estimated=True)
 
     def _tell_of_lost(self, frame: relay.Interrupted, origin: relay.Origin) -> None:
-        """Its caller can't, and the request's row will name a later attempt."""
+        """Its caller can't; its own part of the usage, of which the request's row has the sum."""
         request, journal = self._asked.request, self._journal
         lost = Lost(
             origin,

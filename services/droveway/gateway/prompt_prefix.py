@@ -70,6 +70,8 @@ def _take_tools(tools: Any, said: list[bytes]) -> None:
     for tool in tools if isinstance(tools, list) else ():
         if left <= 0:
             break
+        if isinstance(tool, dict) and _UNSTEADY in tool:
+            tool = {name: value for name, value in tool.items() if name != _UNSTEADY}
         said.append(_encode(tool)[:left])
         left -= max(_LEAST, len(said[-1]))
 

@@ -41,9 +41,18 @@ class Broken(NamedTuple):
     """By all of them."""
 
 
-def is_to_blame(cause: Failure, *, caller_gone: bool) -> bool:
-    """Whether it is the target that broke off, not the caller that asked it."""
-    return not caller_gone and cause.code not in _OF_OUR_OWN
+def is_to_blame(cause: Failure, *, caller_gone: bool, again: bool = False) -> bool:
+    """Whether it is the target that broke off, not the caller that asked it.
+
+    Args:
+        cause: How the answer ended.
+        caller_gone: Its caller died.
+        again: This target's answer to the request broke off before: whatever kills callers twice
+            is to be taken for its doing.
+    """
+    if caller_gone:
+        return again
+    return cause.code not in _OF_OUR_OWN
 
 
 class Original(NamedTuple):
@@ -71,6 +80,7 @@ class Original(NamedTuple):
         request = msgspec.structs.replace(
             self.request,
             avoid=broken.blamed[-MAX_AVOIDED:],
+            goes_on=True,
             attempts_left=self.request.attempts_left - broken.attempts,
             attempts_made=broken.attempts,
             ask=broken.asks + 1,

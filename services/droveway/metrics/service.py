@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from droveway.contracts.config import Config
 from droveway.contracts.jetstream import ROUTING
 from droveway.contracts.usage import AttemptRecorded
 from droveway.metrics.budget_events import BudgetEvents
@@ -23,7 +22,7 @@ from droveway.metrics.ledger.writer import Counted, Writer
 from droveway.metrics.price_book import PriceBook
 from droveway.metrics.price_publisher import PricePublisher
 from droveway.metrics.reports.desk import ReportDesk
-from droveway.metrics.reports.rates import rates_of
+from droveway.metrics.reports.rates import LiveRates
 from droveway.metrics.settings import MetricsSettings
 from droveway.metrics.streams import StreamWatch
 from droveway.runtime.canary_orders import CanaryOrders
@@ -34,6 +33,8 @@ from droveway.runtime.live_config import LiveConfig
 from droveway.runtime.routing_orders import RoutingOrders
 from droveway.runtime.service import Process, Ready, running
 
+ACCESS_WITHIN_S = 5.0
+"""How long counting waits for the stored tenants, which may have yuan rates of their own."""
 _LATEST_NS = 600 * 10**9
 """What ended longer ago gets no spans any more: a ledger is made again from weeks of rows."""
 
@@ -49,10 +50,12 @@ async def run(settings: MetricsSettings, stop: asyncio.Event, ready: Ready) -> N
         orders = RoutingOrders(process.bus)
         canaries = CanaryOrders(orders, lambda: guard.configure(live.current, canaries.present))
         directory = Directory(process.bus, live)
-        told = _Told(process, directory, settings, guard)
+        rates = LiveRates(live.current)
+        told = _Told(process, rates, settings, guard)
         feed = UsageFeed(process.bus, database, Writer(database, book.price), settings, told)
         desk = ReportDesk(
-            process.bus, database, streams, process.consumer("report", settings.max_reports),
+            process.bus, database, streams, rates,
+            process.consumer("report", settings.max_reports),
             settings.report_within_s, settings.report_max_rows,
         )  # fmt: skip
         auditor = Auditor(
@@ -79,7 +82,9 @@ async def run(settings: MetricsSettings, stop: asyncio.Event, ready: Ready) -> N
         process.checks["ledger"] = lambda: feed.database_problem
         process.discovery.facts["usage_lag_rows"] = lambda: feed.lag_rows
         live.on_change(book.configure)
-        directory.on_change(desk.configure)
+        live.on_change(rates.configure)
+        live.on_change(desk.configure)
+        directory.on_tenant(rates.on_tenant)
         live.on_change(lambda config: guard.configure(config, canaries.present))
 
         async def count() -> None:
@@ -88,12 +93,14 @@ async def run(settings: MetricsSettings, stop: asyncio.Event, ready: Ready) -> N
             process.background(publisher.run())
             await feed.run()
 
+        process.background(directory.run())
         await follow_config(process, live, settings.config_within_s)
+        await directory.until_loaded(ACCESS_WITHIN_S)
         await desk.listen()
         await BudgetEvents(process.bus, process.registry).listen()
         for work in (
             *(streams.run, count, watch.run, auditor.run, retention.run),
-            *(orders.run, guard.run, directory.run),
+            *(orders.run, guard.run),
         ):
             process.background(work())
         process.takes_work(ready, 0)
@@ -113,14 +120,15 @@ class _Told:
     """Who hears of what the ledger has counted: counters, the guard, spans that come late."""
 
     def __init__(
-        self, process: Process, directory: Directory, own: MetricsSettings, guard: CanaryGuard
+        self, process: Process, rates: LiveRates, own: MetricsSettings, guard: CanaryGuard
     ) -> None:
         self._guard = guard
-        self._metrics = UsageMetrics(process.registry, self._yuan, own.max_labels)
+        self._metrics = UsageMetrics(
+            process.registry, lambda tenant: rates.now.yuan(tenant), own.max_labels
+        )
         self._late = LateSpans(process.telemetry, own.slow_s, own.pending_requests)
         self.end = self._metrics.end
         self._since_ns = 0
-        directory.on_change(self._configure)
 
     def begin(self, so_far: Totals) -> None:
         """This process counts from here on; of what an empty ledger reads up nobody waits for."""
@@ -139,9 +147,3 @@ class _Told:
                 self._late.saw_request(row)
             else:
                 self._late.passed_by(row)
-
-    def _yuan(self, tenant: str) -> float:
-        return self._rates.of_tenant.get(tenant, self._rates.default)
-
-    def _configure(self, config: Config) -> None:
-        self._rates = rates_of(config)

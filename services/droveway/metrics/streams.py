@@ -36,6 +36,13 @@ class StreamStatistics(NamedTuple):
     consumers: int = 0
 
 
+class _Answer(NamedTuple):
+    """What JetStream tells of one stream, and by how much the broker's clock is ahead."""
+
+    statistics: StreamStatistics
+    broker_ahead_ms: int | None
+
+
 class StreamWatch:
     """What JetStream last told of each of our streams, those behind buckets among them."""
 
@@ -44,13 +51,17 @@ class StreamWatch:
         self._every_s = every_s
         self._told: dict[str, StreamStatistics] = {}
         self._told_at_s: dict[str, float] = {}
-        self._broker_ahead_ms: int | None = None
 
     async def run(self) -> None:
         """Asks about each stream in turn, until cancelled."""
         while True:
             for stream in STREAMS:
-                await self._ask(stream)
+                answer = await self._ask(stream, _ANSWER_WITHIN_S)
+                if answer is None:
+                    self._told[stream] = self._unanswered(stream)
+                else:
+                    self._told[stream] = answer.statistics
+                    self._told_at_s[stream] = time.monotonic()
             await asyncio.sleep(self._every_s)
 
     def show(self, gauges: Gauges) -> None:
@@ -65,24 +76,31 @@ class StreamWatch:
         return told if at_s is None else told._replace(age_s=time.monotonic() - at_s)
 
     async def told(self) -> FillTold:
-        """What JetStream tells of all of them now, for an operator."""
-        await asyncio.gather(*(self._ask(stream, _TOLD_WITHIN_S) for stream in STREAMS))
+        """What JetStream tells of all of them now, for an operator; gauges stay as they are."""
+        answers = await asyncio.gather(*(self._ask(one, _TOLD_WITHIN_S) for one in STREAMS))
+        ahead = (answer.broker_ahead_ms for answer in answers if answer is not None)
         return FillTold(
             at_ms=time.time_ns() // 1_000_000,
-            broker_ahead_ms=self._broker_ahead_ms,
-            streams=tuple(_fill(stream, self.statistics(stream)) for stream in STREAMS),
+            broker_ahead_ms=next((ms for ms in ahead if ms is not None), None),
+            streams=tuple(
+                _fill(stream, answer.statistics if answer else self._unanswered(stream))
+                for stream, answer in zip(STREAMS, answers, strict=True)
+            ),
         )
 
-    async def _ask(self, stream: str, within_s: float = _ANSWER_WITHIN_S) -> None:
+    def _unanswered(self, stream: str) -> StreamStatistics:
+        """What it last said, as of one that doesn't answer now."""
+        return self.statistics(stream)._replace(answering=False)
+
+    async def _ask(self, stream: str, within_s: float) -> _Answer | None:
+        """What JetStream tells of it; None: nothing."""
         began_s = time.time()
         try:
             info = await self._bus.jetstream(f"STREAM.INFO.{stream}", {}, within_s)
         except BusError:
-            self._told[stream] = self.statistics(stream)._replace(answering=False)
-            return
-        self._told[stream] = _statistics(info)
-        self._told_at_s[stream] = time.monotonic()
-        self._broker_ahead_ms = _ahead_ms(info.get("ts", ""), (began_s + time.time()) / 2)
+            return None
+        ahead_ms = _ahead_ms(info.get("ts", ""), (began_s + time.time()) / 2)
+        return _Answer(_statistics(info), ahead_ms)
 
 
 def _statistics(info: dict[str, Any]) -> StreamStatistics:

@@ -71,7 +71,7 @@ class Attempts:
     @property
     def spent(self) -> bool:
         """Whether retries were made, or would have been but for their budget."""
-        return self._started > 1 or self._denied
+        return self._started + self._request.attempts_made > 1 or self._denied
 
     async def run(self) -> dispatch.Running | None:
         """Who has committed it; None when all that may help was tried.

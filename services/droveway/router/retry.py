@@ -35,7 +35,7 @@ def policy_of(config: Config, route: Route | None) -> Retry:
 
 def starts_anew(request: InferenceRequested) -> bool:
     """Whether it is no continuation: what broke off and is gone on with is one more attempt."""
-    return not (request.avoid or request.needs.continues)
+    return not (request.goes_on or request.avoid or request.needs.continues)
 
 
 def attempts_left(policy: Retry, request: InferenceRequested, most: int) -> int:

@@ -25,7 +25,7 @@ from droveway.dialects.route_names import RouteNames
 from droveway.metrics.ledger.database import Database, LedgerAway, RowRefused
 from droveway.metrics.reports.bill import make_bill
 from droveway.metrics.reports.comparison import make_comparison
-from droveway.metrics.reports.rates import rates_of
+from droveway.metrics.reports.rates import LiveRates
 from droveway.metrics.reports.report import make_report
 from droveway.metrics.reports.stats import make_stats
 from droveway.metrics.streams import StreamWatch
@@ -51,15 +51,16 @@ class DeskStatistics(NamedTuple):
 
 
 class ReportDesk:
-    """One process's answers; `configure` tells it the rates of accounts, and the routes."""
+    """One process's answers; `configure` tells it the routes."""
 
     def __init__(
-        self, bus: Bus, database: Database, streams: StreamWatch, consumer: Consumer,
-        within_s: float, max_rows: int,
+        self, bus: Bus, database: Database, streams: StreamWatch, rates: LiveRates,
+        consumer: Consumer, within_s: float, max_rows: int,
     ) -> None:  # fmt: skip
         self._bus = bus
         self._database = database
         self._streams = streams
+        self._rates = rates
         self._consumer = consumer
         self._within_s = within_s
         self._max_rows = max_rows
@@ -69,7 +70,6 @@ class ReportDesk:
 
     def configure(self, config: Config) -> None:
         """Another configuration is in force."""
-        self._rates = rates_of(config)
         self._names = RouteNames(config.routes, ModelTable(config.models, config.aliases))
 
     async def listen(self) -> None:
@@ -86,22 +86,19 @@ class ReportDesk:
         """
         if isinstance(question, FillAsked):  # the ledger isn't needed for it
             return await self._streams.told()
+        rates = self._rates.now
         async with self._database.reading() as connection:
             match question:
                 case ReportAsked():
                     now_ms = time.time_ns() // 1_000_000
-                    return await make_report(
-                        connection, question, self._rates, now_ms, self._max_rows
-                    )
+                    return await make_report(connection, question, rates, now_ms, self._max_rows)
                 case StatsAsked():
-                    return await make_stats(connection, question, self._rates, self._max_rows)
+                    return await make_stats(connection, question, rates, self._max_rows)
                 case BillAsked():
-                    return await make_bill(connection, question, self._rates)
+                    return await make_bill(connection, question, rates)
                 case ComparisonAsked():
                     now_ms = time.time_ns() // 1_000_000
-                    return await make_comparison(
-                        connection, question, self._names, self._rates, now_ms
-                    )
+                    return await make_comparison(connection, question, self._names, rates, now_ms)
                 case _:
                     assert_never(question)
 

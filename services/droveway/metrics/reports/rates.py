@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from droveway.contracts.access import Tenant
 from droveway.contracts.config import Config
 
 
@@ -15,10 +16,27 @@ class Rates(NamedTuple):
 
     def nano_cny(self, tenant: str, nano_usd: int) -> int:
         """The same money in nano-yuan."""
-        return round(nano_usd * self.of_tenant.get(tenant, self.default))
+        return round(nano_usd * self.yuan(tenant))
+
+    def yuan(self, tenant: str) -> float:
+        """For a dollar."""
+        return self.of_tenant.get(tenant, self.default)
 
 
-def rates_of(config: Config) -> Rates:
-    """The rates of a configuration, or of one with the stored tenants beside the file's."""
-    own = {one.id: one.usd_cny for one in config.tenants if one.usd_cny is not None}
-    return Rates(config.usd_cny, own)
+class LiveRates:
+    """The rates in force: the configuration's own, and those of tenants one by one."""
+
+    def __init__(self, config: Config) -> None:
+        self._of_tenant: dict[str, float] = {}
+        self.now = Rates(config.usd_cny, self._of_tenant)
+
+    def configure(self, config: Config) -> None:
+        """Another configuration is in force: its default counts, tenants are told of apart."""
+        self.now = Rates(config.usd_cny, self._of_tenant)
+
+    def on_tenant(self, tenant_id: str, tenant: Tenant | None) -> None:
+        """A tenant of file or bucket is in force, or none of that id is any more."""
+        if tenant is not None and tenant.usd_cny is not None:
+            self._of_tenant[tenant_id] = tenant.usd_cny
+        else:
+            self._of_tenant.pop(tenant_id, None)
