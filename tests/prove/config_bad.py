@@ -157,7 +157,7 @@ class _World:
         self._version = version_of(config)
         known = await config_adopted.present(self._bus)
         written = await store.apply(await store.current(), config, TESTER)
-        wanted = config_adopted.of_entry(written)
+        wanted = config_adopted.wanted_of(written)
         adoption = await config_adopted.until_adopted(self._bus, wanted, known, 5.0)
         for instance, why in adoption.late.items():
             self._run.blame(f"{instance} {why}")

@@ -121,7 +121,7 @@ async def _adopted_s(
 ) -> float:
     loop = asyncio.get_running_loop()
     wrote_s = loop.time() - began_s
-    wanted = config_adopted.of_entry(written)
+    wanted = config_adopted.wanted_of(written)
     adoption = await config_adopted.until_adopted(bus, wanted, known, 5 * ADOPTED_WITHIN_S)
     for instance, why in adoption.late.items():
         run.blame(f"{instance} {why}")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from droveway.contracts import discovery
 from droveway.contracts.envelope import MALFORMED
 from droveway.runtime.bus import Bus
+from droveway.runtime.config_entries import Standing
 from droveway.runtime.gather_answers import Patience, gather_answers
 
 MAX_SERVICES = 10_000
@@ -59,6 +60,11 @@ class Wanted(NamedTuple):
         told = held.revision
         revision = int(told) if told.isascii() and told.isdecimal() and len(told) < 19 else 0
         return revision if revision > self.revision else None
+
+
+def wanted_of(written: Standing) -> Wanted:
+    """What services are to hold once it is written."""
+    return Wanted(written.revision, "" if written.applied is None else written.applied.version)
 
 
 async def present(bus: Bus) -> dict[str, Held]:

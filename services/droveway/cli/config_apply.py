@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from droveway.cli import config_adopted
 from droveway.cli.admin_session import printable, run, say
-from droveway.cli.config_adopted import Adoption, Held, Wanted
+from droveway.cli.config_adopted import Adoption, Held, Wanted, wanted_of
 from droveway.contracts.config import Config
 from droveway.contracts.configuration import AppliedConfig, version_of
 from droveway.runtime.access_errors import EntryMissing, RevisionChanged
@@ -118,7 +118,7 @@ async def _write(bus: Bus, present: Standing, config: Config, wish: Wish, of: in
     known = await config_adopted.present(bus)
     began_s = time.monotonic()
     written = await ConfigStore(bus).apply(present, config, local_author(), wish.reason, of)
-    wanted = Wanted(written.revision, _of(written).version)
+    wanted = wanted_of(written)
     brought_back = f" of revision {of}" if of else ""
     text = f"revision {wanted.revision}, version {wanted.version}{brought_back}"
     return await _until_adopted(bus, text, wanted, known, began_s, wish.within_s)
