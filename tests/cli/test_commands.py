@@ -14,7 +14,7 @@ from droveway.cli.config import to_yaml
 from droveway.cli.environment import configuration
 from droveway.cli.main import main
 from droveway.runtime.api_key import make_key, parse_key
-from droveway.runtime.config_file import parse
+from droveway.runtime.config.file import parse
 
 COMMAND = Path(sys.executable).with_name("droveway")
 COMMANDS = (

@@ -17,9 +17,9 @@ from droveway.cli.config import to_yaml
 from droveway.cli.main import main
 from droveway.contracts.config import Config, Provider
 from droveway.contracts.configuration import version_of
-from droveway.runtime.config_changes import changes_between
-from droveway.runtime.config_file import parse
-from droveway.runtime.config_store import ConfigStore
+from droveway.runtime.config.changes import changes_between
+from droveway.runtime.config.file import parse
+from droveway.runtime.config.store import ConfigStore
 from tests.support.access import TESTER, make_streams
 from tests.support.commands import Commands
 from tests.support.nats import NatsServer, droveway_config, serving, write_droveway_config

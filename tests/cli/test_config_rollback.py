@@ -1,7 +1,7 @@
 """What was applied is listed, brought back and released by command, over a real broker."""
 
 from droveway.contracts.configuration import version_of
-from droveway.runtime.config_store import SUBJECT
+from droveway.runtime.config.store import SUBJECT
 from tests.support.access import delete_stream
 from tests.support.applying import FIRST, SECOND, THIRD, Here, here
 from tests.support.configured import holding

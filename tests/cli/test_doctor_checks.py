@@ -28,7 +28,7 @@ from droveway.contracts.fill import StreamFill
 from droveway.contracts.providers import (
     ProviderSwitch,
 )
-from droveway.runtime.config_entries import Standing
+from droveway.runtime.config.entries import Standing
 from tests.support.evidence import (
     CONFIG,
     FIRST,

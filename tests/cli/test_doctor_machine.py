@@ -20,7 +20,7 @@ from droveway.contracts.admission import (
     standing_subject,
 )
 from droveway.contracts.envelope import encode
-from droveway.runtime.config_entries import Standing
+from droveway.runtime.config.entries import Standing
 from tests.support.nats import NatsServer, droveway_config, write_droveway_config
 
 RICH = Budget(usd=5)

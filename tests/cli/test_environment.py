@@ -4,7 +4,7 @@ from droveway.cli.config import to_yaml
 from droveway.cli.environment import configuration, credential_variables
 from droveway.contracts.config import Config
 from droveway.runtime.api_key import hash_key, make_key
-from droveway.runtime.config_file import parse
+from droveway.runtime.config.file import parse
 from droveway.runtime.errors import SettingsError
 
 KEY = make_key("test")

@@ -20,7 +20,7 @@ from droveway.cli.plan import Options
 from droveway.contracts.config import Config
 from droveway.contracts.permissions import tenant_user
 from droveway.runtime.api_key import make_key, parse_key
-from droveway.runtime.config_file import parse
+from droveway.runtime.config.file import parse
 from droveway.runtime.errors import SettingsError
 from tests.support.bus_client import with_bus_users
 from tests.support.flows import only_first

@@ -13,7 +13,7 @@ from droveway.cli.config import to_yaml
 from droveway.contracts.config import Price
 from droveway.metrics.ledger.database import Database
 from droveway.metrics.ledger.tables import attempts
-from droveway.runtime.config_store import SUBJECT
+from droveway.runtime.config.store import SUBJECT
 from droveway.runtime.price_resolver import PriceResolver
 from tests.support.access import delete_stream
 from tests.support.commands import Commands

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from droveway.contracts.permissions import USERS
-from droveway.runtime.config_file import parse
+from droveway.runtime.config.file import parse
 from tests.support import deployed_settings
 
 pytestmark = pytest.mark.ops

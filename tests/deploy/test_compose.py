@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from droveway.contracts.permissions import USERS
-from droveway.runtime.config_file import load
+from droveway.runtime.config.file import load
 from tests.support import deployed_settings
 
 pytestmark = pytest.mark.ops

@@ -19,8 +19,8 @@ from droveway.contracts.config import Config
 from droveway.contracts.configuration import ENTRY, version_of
 from droveway.contracts.jetstream import CONFIG
 from droveway.runtime.bus import Bus, store
-from droveway.runtime.config_file import load
-from droveway.runtime.config_store import ConfigStore
+from droveway.runtime.config.file import load
+from droveway.runtime.config.store import ConfigStore
 from tests.support.access import TESTER
 from tests.support.flows import CHAT, ask, entries, eventually, numbered, only_first, route
 from tests.support.nats import NatsServer, write_droveway_config

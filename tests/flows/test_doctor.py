@@ -16,7 +16,7 @@ from droveway.contracts.jetstream import AUDIT
 from droveway.contracts.providers import providers_subject
 from droveway.contracts.reports import METRICS, report_subject
 from droveway.runtime.ask_providers import ask_providers
-from droveway.runtime.config_file import load
+from droveway.runtime.config.file import load
 from tests.support.access import delete_stream, fill_trail, operator, put_key
 from tests.support.commands import Commands
 from tests.support.flows import ask, route

@@ -20,7 +20,7 @@ from droveway.runtime.access_store import tenants_store
 from droveway.runtime.api_key import hash_key, make_key, parse_key
 from droveway.runtime.audit_trail import local_author
 from droveway.runtime.bus.direct_get import reading
-from droveway.runtime.config_file import load
+from droveway.runtime.config.file import load
 from droveway.runtime.reports import ask_bill, ask_report
 from tests.support.flows import CHAT, samples
 from tests.support.nats import NatsServer

@@ -3,7 +3,7 @@
 import pytest
 
 from droveway.contracts.config import Config, Price
-from droveway.runtime.config_file import parse
+from droveway.runtime.config.file import parse
 from droveway.runtime.errors import SettingsError
 
 GOOD = """

@@ -13,8 +13,8 @@ from droveway.cli.config_apply import Wish
 from droveway.contracts.configuration import version_of
 from droveway.contracts.jetstream import CONFIG
 from droveway.runtime.bus import Bus
-from droveway.runtime.config_file import MAX_CONFIG_BYTES, load
-from droveway.runtime.config_store import SUBJECT, ConfigStore
+from droveway.runtime.config.file import MAX_CONFIG_BYTES, load
+from droveway.runtime.config.store import SUBJECT, ConfigStore
 from droveway.runtime.errors import DrovewayError
 from tests.prove.claim import Claim, Result, Run
 from tests.prove.clients import failed

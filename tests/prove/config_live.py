@@ -14,9 +14,9 @@ from droveway.cli.config_adopted import Held
 from droveway.contracts.config import Config, Route, RouteTarget, Tier
 from droveway.otel import names
 from droveway.runtime.bus import Bus
-from droveway.runtime.config_entries import Standing
-from droveway.runtime.config_file import load
-from droveway.runtime.config_store import ConfigStore
+from droveway.runtime.config.entries import Standing
+from droveway.runtime.config.file import load
+from droveway.runtime.config.store import ConfigStore
 from tests.bench.figures import percentile
 from tests.prove.claim import Claim, Result, Run
 from tests.prove.clients import failed, open_loop, reasons

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from droveway.otel import names
-from droveway.runtime.config_file import check, load
+from droveway.runtime.config.file import check, load
 from droveway.runtime.errors import SettingsError
 from tests.prove.config_bad import BAD, LARGE, Bad
 from tests.prove.config_live import configurations, decisions, first

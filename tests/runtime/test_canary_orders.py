@@ -17,7 +17,7 @@ from droveway.runtime.audit_trail import read_trail
 from droveway.runtime.bus import store
 from droveway.runtime.canary_orders import CanaryOrders, applied
 from droveway.runtime.canary_store import CanaryStore
-from droveway.runtime.config_file import parse
+from droveway.runtime.config.file import parse
 from droveway.runtime.errors import SettingsError
 from droveway.runtime.routing_orders import RoutingOrders
 from tests.support.nats import NatsServer, droveway_config, serving

@@ -19,9 +19,9 @@ from droveway.contracts.configuration import (
 )
 from droveway.contracts.jetstream import CONFIG
 from droveway.runtime.bus import Bus, store
-from droveway.runtime.config_bucket import ConfigBucket
-from droveway.runtime.config_file import parse
-from droveway.runtime.live_config import LiveConfig
+from droveway.runtime.config.bucket import ConfigBucket
+from droveway.runtime.config.file import parse
+from droveway.runtime.config.live import LiveConfig
 from tests.runtime.test_config_file import GOOD
 from tests.support.access import make_streams, operator
 from tests.support.nats import NatsServer

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from droveway.contracts.config import Config
-from droveway.runtime.config_file import MAX_CONFIG_BYTES, load, parse
+from droveway.runtime.config.file import MAX_CONFIG_BYTES, load, parse
 from droveway.runtime.errors import SettingsError
 
 GOOD = """

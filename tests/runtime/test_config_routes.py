@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from droveway.runtime.config_file import parse
+from droveway.runtime.config.file import parse
 from droveway.runtime.errors import SettingsError
 
 ROOT = Path(__file__).parents[2]

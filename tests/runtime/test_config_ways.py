@@ -3,8 +3,8 @@
 import pytest
 
 from droveway.contracts.config import Provider
-from droveway.runtime.config_file import parse
-from droveway.runtime.config_ways import way_findings
+from droveway.runtime.config.file import parse
+from droveway.runtime.config.ways import way_findings
 from droveway.runtime.errors import SettingsError
 
 FAR = "https://api.far.test/v1"

@@ -13,9 +13,9 @@ import pytest
 from droveway.contracts.access import Key, Limit, Tenant
 from droveway.contracts.config import Config
 from droveway.runtime.bus import Bus, KvWatchSettings
+from droveway.runtime.config.live import LiveConfig
 from droveway.runtime.directory import WATCH, Directory
 from droveway.runtime.errors import SettingsError
-from droveway.runtime.live_config import LiveConfig
 from tests.support.access import drop_key, make_streams, operator, put_key, put_tenant
 from tests.support.nats import NatsServer, droveway_config, serving, write_droveway_config
 from tests.support.waiting import until

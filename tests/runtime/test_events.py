@@ -8,8 +8,8 @@ import pytest
 from droveway.contracts import events
 from droveway.contracts.events import ConfigAdopted, ConfigRefused, OwnerChanged
 from droveway.runtime.bus import Bus
+from droveway.runtime.config.live import LiveConfig
 from droveway.runtime.events import Events
-from droveway.runtime.live_config import LiveConfig
 from tests.support.nats import NatsServer, droveway_config, nats, write_droveway_config
 
 __all__ = ["nats"]

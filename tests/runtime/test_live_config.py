@@ -12,9 +12,9 @@ import pytest
 
 from droveway.contracts.config import Config
 from droveway.contracts.configuration import version_of
-from droveway.runtime.config_file import parse
+from droveway.runtime.config.file import parse
+from droveway.runtime.config.live import InForce, LiveConfig
 from droveway.runtime.errors import SettingsError
-from droveway.runtime.live_config import InForce, LiveConfig
 from tests.runtime.test_config_file import BROKEN, GOOD
 from tests.support.waiting import until
 
@@ -248,7 +248,7 @@ async def test_a_file_that_cant_be_watched_is_read_now_and_then(
     path.parent.mkdir()
     path.write_text(GOOD)
     live = LiveConfig(str(path))
-    monkeypatch.setattr("droveway.runtime.live_config.LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr("droveway.runtime.config.live.LOOK_EVERY_S", 0.02)
     shutil.move(path.parent, tmp_path / "gone")
     async with followed(live):
         await until(lambda: live.statistics().rejected)

@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from droveway.contracts.config import Config
-from droveway.runtime.config_bucket import ConfigBucket
+from droveway.runtime.config.bucket import ConfigBucket
+from droveway.runtime.config.live import LiveConfig
 from droveway.runtime.discovery import Discovery
 from droveway.runtime.errors import SettingsError
-from droveway.runtime.live_config import LiveConfig
 from tests.support.nats import NatsServer
 
 

@@ -28,7 +28,7 @@ from droveway.contracts.providers import (
     TargetSeen,
 )
 from droveway.contracts.reports import RecentError, ReportLine, ReportMade, StatsMade
-from droveway.runtime.config_entries import Standing
+from droveway.runtime.config.entries import Standing
 from tests.support.nats import droveway_config
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

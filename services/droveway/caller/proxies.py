@@ -24,7 +24,7 @@ from droveway.caller.upstream_errors import (
 )
 from droveway.caller.upstream_url import is_forbidden
 from droveway.contracts.config import Provider
-from droveway.runtime.config_ways import CLEAR_PROXY
+from droveway.runtime.config.ways import CLEAR_PROXY
 from droveway.runtime.errors import SettingsError
 
 TUNNEL_BROKE: Final = (*FOREIGN, UpstreamError)

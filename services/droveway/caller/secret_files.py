@@ -18,8 +18,8 @@ from droveway.caller.upstream import Upstream
 from droveway.caller.upstreams import Upstreams
 from droveway.contracts.config import Provider
 from droveway.otel.logs import log_event
+from droveway.runtime.config.live import UNWATCHABLE
 from droveway.runtime.errors import SettingsError
-from droveway.runtime.live_config import UNWATCHABLE
 
 log = logging.getLogger(__name__)
 

@@ -16,10 +16,10 @@ from droveway.caller.upstreams import Upstreams
 from droveway.contracts import dispatch, health
 from droveway.contracts.config import Config
 from droveway.contracts.providers import providers_subject
-from droveway.runtime.configured import follow_config
+from droveway.runtime.config.following import follow_config
+from droveway.runtime.config.live import LiveConfig
 from droveway.runtime.consumer import on_message
 from droveway.runtime.heard_health import HeardHealth
-from droveway.runtime.live_config import LiveConfig
 from droveway.runtime.service import Process, Ready, running
 from droveway.runtime.spool import SPOOL_DRAIN_S, Spool
 

@@ -11,7 +11,7 @@ from droveway.cli import terminal
 from droveway.cli.config import own_file
 from droveway.cli.data_folder import DataFolder
 from droveway.runtime.api_key import parse_key
-from droveway.runtime.config_file import load
+from droveway.runtime.config.file import load
 from droveway.runtime.errors import DrovewayError, SettingsError
 
 _MODEL = "gpt-4o-mini"

@@ -15,7 +15,7 @@ from droveway.runtime.access_errors import EntryInvalid, EntryMissing
 from droveway.runtime.audit_trail import local_author
 from droveway.runtime.bus import Bus
 from droveway.runtime.canary_store import CanaryStore, StoredOrder
-from droveway.runtime.config_routes import canary_findings
+from droveway.runtime.config.routes import canary_findings
 
 _TITLES = (
     "route", "state", "percent", "regions", "tenants", "targets", "guard", "since", "by", "reason",

@@ -10,7 +10,7 @@ import yaml
 from droveway.cli import terminal
 from droveway.contracts.config import Config
 from droveway.contracts.configuration import version_of
-from droveway.runtime.config_file import load
+from droveway.runtime.config.file import load
 
 _REFERENCE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}")
 DEFAULT_FILE = "droveway.yaml"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from droveway.contracts import discovery
 from droveway.contracts.envelope import MALFORMED
 from droveway.runtime.bus import Bus
-from droveway.runtime.config_entries import Standing
+from droveway.runtime.config.entries import Standing
 from droveway.runtime.gather_answers import Patience, gather_answers
 
 MAX_SERVICES = 10_000

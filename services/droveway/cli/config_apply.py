@@ -13,10 +13,10 @@ from droveway.contracts.configuration import AppliedConfig, version_of
 from droveway.runtime.access_errors import EntryMissing, RevisionChanged
 from droveway.runtime.audit_trail import local_author
 from droveway.runtime.bus import Bus
-from droveway.runtime.config_changes import changes_between
-from droveway.runtime.config_entries import Revision, Standing
-from droveway.runtime.config_file import check, load
-from droveway.runtime.config_store import ConfigStore, check_size
+from droveway.runtime.config.changes import changes_between
+from droveway.runtime.config.entries import Revision, Standing
+from droveway.runtime.config.file import check, load
+from droveway.runtime.config.store import ConfigStore, check_size
 from droveway.runtime.errors import BusError
 
 _MAX_NAMES = 10

@@ -16,8 +16,8 @@ from droveway.contracts.config import Config
 from droveway.contracts.configuration import AppliedConfig, version_of
 from droveway.runtime.access_errors import EntryMissing, StoreUnavailable
 from droveway.runtime.bus import Bus
-from droveway.runtime.config_file import load
-from droveway.runtime.config_store import ConfigStore
+from droveway.runtime.config.file import load
+from droveway.runtime.config.store import ConfigStore
 
 EX_DIFFERENT = 1
 _STYLES = {"+": "green", "-": "red", "@": "cyan"}

@@ -7,8 +7,8 @@ from droveway.cli.admin_session import run
 from droveway.cli.child import Child, Report
 from droveway.contracts.config import Config
 from droveway.contracts.configuration import version_of
-from droveway.runtime.config_entries import Standing
-from droveway.runtime.config_store import ConfigStore
+from droveway.runtime.config.entries import Standing
+from droveway.runtime.config.store import ConfigStore
 from droveway.runtime.errors import DrovewayError
 
 

@@ -6,8 +6,8 @@ from rich.console import Console
 
 from droveway.cli.admin_session import print_json, run, say, table
 from droveway.runtime.bus import Bus
-from droveway.runtime.config_entries import Revision
-from droveway.runtime.config_store import ConfigStore
+from droveway.runtime.config.entries import Revision
+from droveway.runtime.config.store import ConfigStore
 from droveway.runtime.errors import SettingsError
 
 _TITLES = ("revision", "", "when", "who", "version", "of", "reason")

@@ -8,7 +8,7 @@ from droveway.cli.config import own_file
 from droveway.cli.data_folder import DataFolder
 from droveway.contracts.config import Config
 from droveway.contracts.usage import AttemptRecorded
-from droveway.runtime.config_file import load
+from droveway.runtime.config.file import load
 from droveway.runtime.errors import SettingsError
 from droveway.runtime.price_resolver import PriceResolver
 

@@ -9,9 +9,9 @@ from droveway.cli.data_folder import DataFolder
 from droveway.contracts.access import Key, Tenant
 from droveway.contracts.config import Config
 from droveway.runtime.access_errors import EntryExists, StoreUnavailable
-from droveway.runtime.config_entries import Standing
-from droveway.runtime.config_file import load
-from droveway.runtime.config_store import ConfigStore
+from droveway.runtime.config.entries import Standing
+from droveway.runtime.config.file import load
+from droveway.runtime.config.store import ConfigStore
 from droveway.runtime.errors import SettingsError
 
 

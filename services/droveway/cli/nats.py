@@ -7,7 +7,7 @@ from droveway.cli.data_folder import DataFolder
 from droveway.cli.nats_config import NatsServerSettings, Place, server_config
 from droveway.cli.nats_users import ensure_users, key_users, read_public_keys
 from droveway.runtime import settings
-from droveway.runtime.config_file import load
+from droveway.runtime.config.file import load
 from droveway.runtime.errors import SettingsError
 
 _EXTERNAL = """\

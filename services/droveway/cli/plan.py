@@ -23,7 +23,7 @@ from droveway.cli.processes import SERVICES
 from droveway.contracts.config import Config, Provider
 from droveway.contracts.permissions import USERS
 from droveway.runtime.api_key import hash_key, parse_key
-from droveway.runtime.config_file import load
+from droveway.runtime.config.file import load
 from droveway.runtime.errors import SettingsError
 from droveway.runtime.settings import read
 

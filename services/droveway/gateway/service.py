@@ -30,10 +30,10 @@ from droveway.gateway.stored_responses import StoredResponses
 from droveway.gateway.trusted_proxies import TrustedProxies
 from droveway.otel.logs import log_event
 from droveway.runtime.addresses import Networks
-from droveway.runtime.configured import follow_config
+from droveway.runtime.config.following import follow_config
+from droveway.runtime.config.live import LiveConfig
 from droveway.runtime.directory import Directory
 from droveway.runtime.errors import SettingsError
-from droveway.runtime.live_config import LiveConfig
 from droveway.runtime.relay import RelayHub
 from droveway.runtime.service import Ready, running
 from droveway.runtime.spool import SPOOL_DRAIN_S, Spool

@@ -11,9 +11,9 @@ from droveway.limiter.handlers import Questions
 from droveway.limiter.partition import Partition
 from droveway.limiter.settings import LimiterSettings
 from droveway.otel.logs import log_event
-from droveway.runtime.configured import follow_config
+from droveway.runtime.config.following import follow_config
+from droveway.runtime.config.live import LiveConfig
 from droveway.runtime.directory import Directory
-from droveway.runtime.live_config import LiveConfig
 from droveway.runtime.prices import LivePrices
 from droveway.runtime.service import Ready, running
 

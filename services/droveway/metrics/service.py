@@ -27,9 +27,9 @@ from droveway.metrics.settings import MetricsSettings
 from droveway.metrics.streams import StreamWatch
 from droveway.runtime.canary_orders import CanaryOrders
 from droveway.runtime.canary_store import CanaryStore
-from droveway.runtime.configured import follow_config
+from droveway.runtime.config.following import follow_config
+from droveway.runtime.config.live import LiveConfig
 from droveway.runtime.directory import Directory
-from droveway.runtime.live_config import LiveConfig
 from droveway.runtime.routing_orders import RoutingOrders
 from droveway.runtime.service import Process, Ready, running
 

@@ -24,9 +24,9 @@ from droveway.router.settlement_news import SettlementNews
 from droveway.router.switches import Switches
 from droveway.router.waiting import WaitingRoom
 from droveway.runtime.canary_orders import CanaryOrders
-from droveway.runtime.configured import follow_config
+from droveway.runtime.config.following import follow_config
+from droveway.runtime.config.live import LiveConfig
 from droveway.runtime.consumer import on_message
-from droveway.runtime.live_config import LiveConfig
 from droveway.runtime.routing_orders import RoutingOrders
 from droveway.runtime.service import Ready, running
 from droveway.runtime.spool import SPOOL_DRAIN_S, Spool

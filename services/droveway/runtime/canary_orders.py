@@ -16,7 +16,7 @@ from droveway.contracts.canary import (
 from droveway.contracts.config import Config
 from droveway.contracts.envelope import MALFORMED
 from droveway.otel.logs import log_event
-from droveway.runtime.config_routes import canary_findings
+from droveway.runtime.config.routes import canary_findings
 from droveway.runtime.routing_orders import RoutingOrders
 
 log = logging.getLogger(__name__)

@@ -26,10 +26,10 @@ from droveway.contracts.jetstream import ACCESS
 from droveway.otel.logs import log_event
 from droveway.runtime.access_store import MAX_READ_BYTES
 from droveway.runtime.bus import Bus, KvWatch, KvWatchSettings
+from droveway.runtime.config.live import LiveConfig
 from droveway.runtime.directory_entries import Entries, OnEntry
 from droveway.runtime.directory_reading import may_revoke, read_key, read_tenant
 from droveway.runtime.errors import SettingsError
-from droveway.runtime.live_config import LiveConfig
 
 log = logging.getLogger(__name__)
 

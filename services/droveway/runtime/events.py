@@ -19,8 +19,8 @@ from droveway.contracts.events import (
 )
 from droveway.otel.logs import log_event
 from droveway.runtime.bus import Bus
+from droveway.runtime.config.live import LiveConfig
 from droveway.runtime.errors import BusError
-from droveway.runtime.live_config import LiveConfig
 
 log = logging.getLogger(__name__)
 

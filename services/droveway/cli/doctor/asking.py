@@ -28,7 +28,7 @@ from droveway.runtime.ask_providers import ask_providers
 from droveway.runtime.audit_trail import read_trail
 from droveway.runtime.bus import Bus, BusSettings, connect
 from droveway.runtime.bus.direct_get import reading
-from droveway.runtime.config_store import ConfigStore
+from droveway.runtime.config.store import ConfigStore
 from droveway.runtime.errors import BusError, DrovewayError, NoResponders
 from droveway.runtime.provider_switches import SwitchStore
 from droveway.runtime.reports import ask_fill, ask_report, ask_stats

@@ -8,7 +8,7 @@ from droveway.cli.doctor.evidence import LocalFile, Spending, Spendings, Unasked
 from droveway.contracts.access import Key, Tenant
 from droveway.contracts.config import Config
 from droveway.runtime.bus import Bus
-from droveway.runtime.config_entries import Standing
+from droveway.runtime.config.entries import Standing
 from droveway.runtime.standing import ask_standing
 
 MOST_KEYS = 200

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from droveway.cli.doctor.evidence import Evidence, file_versions, known, ours, versions_of
 from droveway.cli.doctor.finding import Finding, named, note, runbook, warning
-from droveway.runtime.config_entries import Standing
+from droveway.runtime.config.entries import Standing
 
 
 def check_file(evidence: Evidence) -> Iterator[Finding]:

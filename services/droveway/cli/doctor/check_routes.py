@@ -11,7 +11,7 @@ from droveway.contracts.canary import digest_of, in_force
 from droveway.contracts.config import Config, Route, RouteTarget
 from droveway.contracts.patterns import best_match
 from droveway.contracts.providers import UNNAMED, TargetSeen
-from droveway.runtime.config_models import end_of
+from droveway.runtime.config.models import end_of
 
 _EVERY = "*"
 """Stands for all credentials of a provider."""

@@ -16,7 +16,7 @@ from droveway.contracts.discovery import Stats, name_of
 from droveway.contracts.fill import FillTold
 from droveway.contracts.providers import ProvidersSeen, ProviderSwitch
 from droveway.contracts.reports import ReportMade, StatsMade
-from droveway.runtime.config_entries import Standing
+from droveway.runtime.config.entries import Standing
 
 SERVICES = ("gateway", "router", "limiter", "caller", "metrics")
 

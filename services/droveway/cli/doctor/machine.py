@@ -8,7 +8,7 @@ from pathlib import Path
 from droveway.cli.config import own_file
 from droveway.cli.data_folder import DataFolder
 from droveway.cli.doctor.evidence import LocalFile, Machine
-from droveway.runtime.config_file import load
+from droveway.runtime.config.file import load
 from droveway.runtime.errors import SettingsError
 
 MOST_FILES = 1_000

@@ -21,7 +21,7 @@ from droveway.cli.doctor.finding import SEVERITIES, Finding, named
 from droveway.cli.services import uptime
 from droveway.contracts.audit import AuditRecorded
 from droveway.contracts.discovery import name_of
-from droveway.runtime.config_entries import Standing
+from droveway.runtime.config.entries import Standing
 
 MOST_SHOWN = 50
 """Findings on the screen; JSON has all."""

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from droveway.contracts.jetstream import CONFIG
-from droveway.runtime.config_bucket import ConfigBucket
-from droveway.runtime.live_config import LiveConfig
+from droveway.runtime.config.bucket import ConfigBucket
+from droveway.runtime.config.live import LiveConfig
 from droveway.runtime.service import Process
 
 

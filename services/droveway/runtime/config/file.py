@@ -1,4 +1,4 @@
-"""The configuration file: read, and checked whole; `live_config` follows it."""
+"""The configuration file: read, and checked whole; `live` follows it."""
 
 import re
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ import yaml
 
 from droveway.contracts.config import Config, Provider
 from droveway.runtime.access_checks import key_findings, limit_findings, tenant_findings
-from droveway.runtime.config_models import kind_findings, model_findings
-from droveway.runtime.config_prices import price_findings
-from droveway.runtime.config_routes import route_findings
-from droveway.runtime.config_ways import REFERENCE, way_findings
-from droveway.runtime.config_yaml import ConfigLoader
+from droveway.runtime.config.models import kind_findings, model_findings
+from droveway.runtime.config.prices import price_findings
+from droveway.runtime.config.routes import route_findings
+from droveway.runtime.config.ways import REFERENCE, way_findings
+from droveway.runtime.config.yaml_text import ConfigLoader
 from droveway.runtime.errors import SettingsError
 
 MAX_CONFIG_BYTES = 8 * 1024 * 1024

@@ -29,8 +29,8 @@ from droveway.runtime.audit_trail import new_event_id, now
 from droveway.runtime.audited_write import TIMEOUT_S, audited_write
 from droveway.runtime.bus import Bus
 from droveway.runtime.bus.direct_get import reading
-from droveway.runtime.config_changes import changes_between
-from droveway.runtime.config_entries import Revision, Standing, revision_of, standing_of
+from droveway.runtime.config.changes import changes_between
+from droveway.runtime.config.entries import Revision, Standing, revision_of, standing_of
 from droveway.runtime.errors import BusError
 
 SUBJECT = f"$KV.{CONFIG}.{ENTRY}"

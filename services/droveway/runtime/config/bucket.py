@@ -9,9 +9,9 @@ from droveway.contracts.envelope import MALFORMED
 from droveway.contracts.jetstream import CONFIG
 from droveway.otel.logs import log_event
 from droveway.runtime.bus import Bus, KvNewest, KvStatistics, KvWatchSettings
-from droveway.runtime.config_file import check
+from droveway.runtime.config.file import check
+from droveway.runtime.config.live import InForce, LiveConfig
 from droveway.runtime.errors import SettingsError
-from droveway.runtime.live_config import InForce, LiveConfig
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import msgspec
 
 from droveway.contracts.config import Config, Provider, Route, RouteTarget
 from droveway.contracts.patterns import best_match
-from droveway.runtime.config_models import end_of
+from droveway.runtime.config.models import end_of
 
 ANY_CREDENTIAL = "*"
 _ROUNDING = 1e-6

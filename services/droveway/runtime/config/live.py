@@ -18,7 +18,7 @@ from watchfiles import Change, awatch
 from droveway.contracts.config import Config
 from droveway.contracts.configuration import ConfigVersion, version_of
 from droveway.otel.logs import log_event
-from droveway.runtime.config_file import load
+from droveway.runtime.config.file import load
 from droveway.runtime.errors import SettingsError
 
 log = logging.getLogger(__name__)
@@ -206,7 +206,7 @@ def read_file(path: str) -> InForce:
     """The file's configuration.
 
     Raises:
-        SettingsError: As `config_file.load`.
+        SettingsError: As `file.load`.
     """
     config = load(path)
     return InForce(config, version_of(config))

@@ -1,0 +1,1 @@
+"""The operator's configuration: read and checked, followed live, applied and kept."""
