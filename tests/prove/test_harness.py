@@ -122,13 +122,12 @@ async def test_an_open_loop_asks_on_time_however_long_answers_take() -> None:
 
     async def ask(number: int) -> float:
         at_s = loop.time() - began_s
-        await asyncio.sleep(0.3)
-        assert number == round(at_s * 50)
+        await asyncio.sleep(1.0)
+        assert number / 50 - 0.005 < at_s < number / 50 + 0.5, "later, and it waited for answers"
         return at_s
 
     times_s = await open_loop(50, 0.2, ask)
     assert len(times_s) == 10
-    assert times_s[-1] < 0.3
 
 
 async def test_at_most_so_many_run_at_a_time() -> None:
