@@ -18,7 +18,7 @@ from droveway.caller.upstream import Upstream
 from droveway.caller.upstreams import Upstreams
 from droveway.contracts.config import Provider
 from droveway.otel.logs import log_event
-from droveway.runtime.config.live import UNWATCHABLE
+from droveway.runtime.config.live import UNWATCHABLE, check_cancelled
 from droveway.runtime.errors import SettingsError
 
 log = logging.getLogger(__name__)
@@ -65,6 +65,7 @@ class SecretFiles:
             try:
                 await self._follow(self._moved)
             except UNWATCHABLE as error:
+                check_cancelled()
                 log_event(
                     log, "secret_files_unwatched", level=logging.WARNING, reason=str(error)[:200]
                 )

@@ -136,6 +136,7 @@ class LiveConfig:
             try:
                 await self._watch()
             except UNWATCHABLE as error:
+                check_cancelled()
                 log_event(log, "config_unwatched", level=logging.WARNING, reason=str(error)[:200])
             await asyncio.sleep(LOOK_EVERY_S)
             await self._reread()
@@ -200,6 +201,17 @@ class LiveConfig:
         )  # fmt: skip
         self.on_reload(0)
         return True
+
+
+def check_cancelled() -> None:
+    """What ends a watch while its task is cancelled is that cancellation, whatever it says.
+
+    Raises:
+        CancelledError: The running task is to end.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def read_file(path: str) -> InForce:
