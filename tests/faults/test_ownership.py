@@ -36,6 +36,8 @@ class Puppet:
         self.bus = bus
         self.has: list[tuple[InferenceRequested, str]] = []
         self.decisions: list[admission.Decision] = []
+        self.signs = asyncio.Event()
+        """Whether it says that it waits; not before it has accepted, unless it is told to."""
 
     async def take(self, *, accept: bool = True) -> InferenceRequested:
         """The next request, admitted, and its door told so unless it's a slow one."""
@@ -45,7 +47,8 @@ class Puppet:
             lambda payload, reply: arrived.put_nowait((payload, reply)),
             queue="router",
         )
-        payload, reply = await arrived.get()
+        async with asyncio.timeout(10):
+            payload, reply = await arrived.get()
         subscription.close()
         request = request_decoder.decode(payload)
         self.decisions.append(await admit(self.bus, request, request.model, 1_000))
@@ -55,12 +58,14 @@ class Puppet:
         return request
 
     def accept(self) -> None:
+        self.signs.set()
         for request, reply in self.has:
             news = Accepted(request_id=request.request_id, router=self.bus.instance)
             self.bus.publish(reply, encode(news))
 
     async def wait(self) -> None:
         """Signs of life, as a router's with a queued request."""
+        await self.signs.wait()
         while True:
             for request, reply in self.has:
                 news = Waiting(request_id=request.request_id, router=self.bus.instance)
@@ -130,6 +135,7 @@ async def test_a_request_that_a_live_router_holds_is_never_run_by_a_second(
                 await slow.take(accept=False)
                 async with puppet(own_nats) as second:
                     repeated = await second.take(accept=False)
+                    slow.signs.set()
                     assert repeated.ask == 2
                     assert second.decisions == [_held_by(slow, repeated.request_id)]
                     held = Held(
