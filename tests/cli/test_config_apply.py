@@ -125,11 +125,14 @@ async def test_a_service_that_holds_what_came_after_isnt_late(here: Here) -> Non
 
 
 async def test_it_says_that_it_is_written_when_the_broker_goes_then(here: Here) -> None:
-    async with holding(here.nats, here.file, stubborn=True) as (live, _):
+    asked = asyncio.Event()
+    async with holding(here.nats, here.file, stubborn=True, asked=asked) as (live, _):
         refused = asyncio.Event()
         live.on_reload = lambda _findings: refused.set()
         applying = asyncio.ensure_future(here.apply(SECOND, "--within", "60"))
         await refused.wait()
+        asked.clear()
+        await asked.wait()  # the command knows that it is written
         here.nats.kill()
         outcome = await applying
     assert outcome.code == 1

@@ -15,9 +15,18 @@ from tests.support.nats import NatsServer
 
 @asynccontextmanager
 async def holding(
-    nats: NatsServer, file: Path, user: str = "router", *, stubborn: bool = False
-) -> AsyncIterator[tuple[LiveConfig, str]]:
-    """A configuration in force, and the instance that holds it; a stubborn one refuses others."""
+    nats: NatsServer, file: Path, user: str = "router", *, stubborn: bool = False,
+    asked: asyncio.Event | None = None,
+) -> AsyncIterator[tuple[LiveConfig, str]]:  # fmt: skip
+    """A configuration in force, and the instance that holds it.
+
+    Args:
+        nats: Where it runs.
+        file: Its configuration file.
+        user: Which service it is.
+        stubborn: It refuses any other configuration.
+        asked: Set each time that somebody asks what it holds.
+    """
     live = LiveConfig(str(file))
     first = live.current
 
@@ -25,11 +34,16 @@ async def holding(
         if stubborn and config != first:
             raise SettingsError("this service takes no other")
 
+    def revision() -> int:
+        if asked is not None:
+            asked.set()
+        return live.revision
+
     live.on_change(refuse)
     async with nats.bus(user) as bus:
         discovery = Discovery(bus, 100)
         discovery.facts["config"] = lambda: live.version
-        discovery.facts["config_revision"] = lambda: live.revision
+        discovery.facts["config_revision"] = revision
         await discovery.listen()
         bucket = ConfigBucket(bus, live)
         following = asyncio.ensure_future(bucket.run())
