@@ -264,6 +264,7 @@ async def test_every_way_to_say_when_to_come_back_is_obeyed_within_reason(
             got = await ask(client, chat_body(f"alone-{number}"))
             assert got.status == 429
             wait_ms = int(got.headers["retry-after-ms"])
+            most_ms += 5  # each hop rounds up
             assert least_ms - 500 <= wait_ms <= most_ms, limited[number]
             served = await ask(client, chat_body(f"else-{number}"))
             assert served.status == 200
