@@ -24,15 +24,10 @@ from tests.support.history import History
 _SDKS = ("openai1", "openai3")
 _SDK_WITHIN_S = 20.0
 
+_BREAKS = ("cut", "fin", "end", "junk", "error", "unframed+fin", "unframed+end")
 CUT = (
-    *(
-        Case(f"{how}-after-2", "told", "elsewhere")
-        for how in ("cut", "fin", "end", "junk", "error", "unframed+fin", "unframed+end")
-    ),
-    *(
-        Case(f"{how}-after-0", "elsewhere", "elsewhere")
-        for how in ("cut", "fin", "end", "junk", "error", "unframed+fin", "unframed+end")
-    ),
+    *(Case(f"{how}-after-2", "told", "elsewhere") for how in _BREAKS),
+    *(Case(f"{how}-after-0", "elsewhere", "elsewhere") for how in _BREAKS),
     Case("no-finish", "told", "elsewhere"),
     Case("reset-before-headers", "elsewhere", "elsewhere"),
     Case("reset-after-headers", "elsewhere", "elsewhere"),

@@ -32,6 +32,15 @@ class Adopted:
         self.models.append(config.routes[0].model)
 
 
+def started(folder: Path) -> tuple[Path, Adopted, LiveConfig]:
+    """A good file, and what goes by it."""
+    path, adopted = folder / "droveway.yaml", Adopted()
+    path.write_text(GOOD)
+    live = LiveConfig(str(path))
+    live.on_change(adopted)
+    return path, adopted, live
+
+
 @contextlib.asynccontextmanager
 async def followed(live: LiveConfig) -> AsyncIterator[None]:
     task = asyncio.create_task(live.follow())
@@ -45,10 +54,7 @@ async def followed(live: LiveConfig) -> AsyncIterator[None]:
 
 
 def test_a_reload_takes_a_good_file_and_keeps_it_when_a_bad_one_comes(tmp_path: Path) -> None:
-    path, adopted = tmp_path / "droveway.yaml", Adopted()
-    path.write_text(GOOD)
-    live = LiveConfig(str(path))
-    live.on_change(adopted)
+    path, adopted, live = started(tmp_path)
     path.write_text(GOOD.replace("gpt-5", "gpt-6"))
     assert live.reload()
     for old, new, _ in BROKEN.values():
@@ -65,10 +71,7 @@ def test_a_reload_takes_a_good_file_and_keeps_it_when_a_bad_one_comes(tmp_path: 
 
 
 def test_a_listener_that_refuses_keeps_the_old_one_in_force(tmp_path: Path) -> None:
-    path, adopted = tmp_path / "droveway.yaml", Adopted()
-    path.write_text(GOOD)
-    live = LiveConfig(str(path))
-    live.on_change(adopted)
+    path, adopted, live = started(tmp_path)
     adopted.refuse = True
     path.write_text(GOOD.replace("gpt-5", "gpt-6"))
     assert not live.reload()
@@ -76,10 +79,7 @@ def test_a_listener_that_refuses_keeps_the_old_one_in_force(tmp_path: Path) -> N
 
 
 async def test_a_changed_file_is_adopted_within_a_second(tmp_path: Path) -> None:
-    path, adopted = tmp_path / "droveway.yaml", Adopted()
-    path.write_text(GOOD)
-    live = LiveConfig(str(path))
-    live.on_change(adopted)
+    path, adopted, live = started(tmp_path)
     async with followed(live):
         await until(lambda: _touch(path, "gpt-5.1") and "gpt-5.1" in adopted.models)
         began_s = time.monotonic()
@@ -150,10 +150,7 @@ def test_listeners_see_the_version_of_what_they_are_told(tmp_path: Path) -> None
 def test_an_applied_configuration_holds_instead_of_the_file_until_it_is_released(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path, adopted = tmp_path / "droveway.yaml", Adopted()
-    path.write_text(GOOD)
-    live = LiveConfig(str(path))
-    live.on_change(adopted)
+    path, adopted, live = started(tmp_path)
     assert (live.source, live.revision) == ("file", 0)
     assert live.apply(in_force("gpt-6", 3))
     assert (live.source, live.revision, live.version) == ("bucket", 3, "0123456789ab")
@@ -210,10 +207,7 @@ def _swap(folder: Path) -> bool:
 
 
 def test_a_mended_file_holds_at_once_after_a_release_that_was_refused(tmp_path: Path) -> None:
-    path, adopted = tmp_path / "droveway.yaml", Adopted()
-    path.write_text(GOOD)
-    live = LiveConfig(str(path))
-    live.on_change(adopted)
+    path, adopted, live = started(tmp_path)
     applied = parse(GOOD.replace("gpt-5", "gpt-6").encode(), "applied")
     assert live.apply(InForce(applied, version_of(applied), 7))
     adopted.refuse = True
@@ -226,10 +220,7 @@ def test_a_mended_file_holds_at_once_after_a_release_that_was_refused(tmp_path: 
 
 
 def test_a_listener_that_chokes_at_a_value_refuses_it(tmp_path: Path) -> None:
-    path, adopted = tmp_path / "droveway.yaml", Adopted()
-    path.write_text(GOOD)
-    live = LiveConfig(str(path))
-    live.on_change(adopted)
+    _, adopted, live = started(tmp_path)
     bad = parse(GOOD.replace("gpt-5", "gpt-6").encode(), "applied")
 
     def choke(config: Config) -> None:

@@ -1,8 +1,10 @@
 """Clients that write down what they see: raw HTTP, which checks every chunk, and httpx."""
 
 import asyncio
+import contextlib
 import json
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import aiohttp
@@ -82,29 +84,41 @@ class _Reader:
             self._record.arrivals_s.append(time.monotonic() - self._record.invoked_s)
 
 
-async def ask_raw(
-    history: History, port: int, key: str, body: dict[str, Any], *, within_s: float = WITHIN_S
-) -> Request:
-    """Asks on a connection of its own, byte by byte as HTTP has it; never raises, but records."""
-    record = history.invoke("raw", body["model"], stream=bool(body.get("stream")))
-    writer: asyncio.StreamWriter | None = None
+@contextlib.contextmanager
+def _recorded(
+    history: History, record: Request, late: type[Exception], *broken: type[Exception]
+) -> Iterator[None]:
+    """Writes down how asking ends, once: in time or late, broken off, or left by its client."""
     try:
-        async with asyncio.timeout(within_s):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=_READ_BYTES)
-            writer.write(_request(key, body))
-            await _read_answer(reader, _Reader(record))
-    except TimeoutError as error:
+        yield
+    except late as error:
         record.exception = type(error).__name__
-    except (OSError, EOFError, asyncio.LimitOverrunError, FramingError, *UNREADABLE) as error:
+    except broken as error:
         record.exception = type(error).__name__
         record.body = "cut"
     except asyncio.CancelledError:
         record.body = "left"
         raise
     finally:
-        if writer is not None:
-            writer.transport.abort()
         history.add(record)
+
+
+async def ask_raw(
+    history: History, port: int, key: str, body: dict[str, Any], *, within_s: float = WITHIN_S
+) -> Request:
+    """Asks on a connection of its own, byte by byte as HTTP has it; never raises, but records."""
+    record = history.invoke("raw", body["model"], stream=bool(body.get("stream")))
+    broken = (OSError, EOFError, asyncio.LimitOverrunError, FramingError, *UNREADABLE)
+    writer: asyncio.StreamWriter | None = None
+    with _recorded(history, record, TimeoutError, *broken):
+        try:
+            async with asyncio.timeout(within_s):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=_READ_BYTES)
+                writer.write(_request(key, body))
+                await _read_answer(reader, _Reader(record))
+        finally:
+            if writer is not None:
+                writer.transport.abort()
     return record
 
 
@@ -114,22 +128,12 @@ async def ask_httpx(
     """Asks as a program with httpx does; never raises an HTTP error, but records it."""
     record = history.invoke("httpx", body["model"], stream=bool(body.get("stream")))
     reading = _Reader(record)
-    try:
+    with _recorded(history, record, httpx.TimeoutException, httpx.HTTPError, *UNREADABLE):
         async with client.stream("POST", CHAT, json=body, **options) as answer:
             reading.head(answer.status_code, answer.headers)
             async for piece in answer.aiter_bytes():
                 reading.feed(piece)
             reading.end()
-    except httpx.TimeoutException as error:
-        record.exception = type(error).__name__
-    except (httpx.HTTPError, *UNREADABLE) as error:
-        record.exception = type(error).__name__
-        record.body = "cut"
-    except asyncio.CancelledError:
-        record.body = "left"
-        raise
-    finally:
-        history.add(record)
     return record
 
 
@@ -140,22 +144,12 @@ async def ask_aiohttp(
     record = history.invoke("aiohttp", body["model"], stream=bool(body.get("stream")))
     reading = _Reader(record)
     headers = {"authorization": f"Bearer {key}"}
-    try:
+    with _recorded(history, record, TimeoutError, aiohttp.ClientError, OSError, *UNREADABLE):
         async with session.post(url + CHAT, json=body, headers=headers) as answer:
             reading.head(answer.status, answer.headers)
             async for piece in answer.content.iter_any():
                 reading.feed(piece)
             reading.end()
-    except TimeoutError as error:
-        record.exception = type(error).__name__
-    except (aiohttp.ClientError, OSError, *UNREADABLE) as error:
-        record.exception = type(error).__name__
-        record.body = "cut"
-    except asyncio.CancelledError:
-        record.body = "left"
-        raise
-    finally:
-        history.add(record)
     return record
 
 

@@ -18,13 +18,11 @@ from droveway.caller.upstream import Upstream
 from droveway.caller.upstreams import Upstreams
 from droveway.contracts.config import Provider
 from droveway.otel.logs import log_event
-from droveway.runtime.config.live import UNWATCHABLE, check_cancelled
 from droveway.runtime.errors import SettingsError
+from droveway.runtime.file_watch import LOOK_EVERY_S, UNWATCHABLE, check_cancelled, concerns
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 30.0
-"""Files are read again this often even if no change is told: of network mounts none is."""
 _FILE = "file:"
 
 
@@ -99,8 +97,7 @@ class SecretFiles:
             return
 
     def _concerns(self, _change: Change, path: str) -> bool:
-        """A file itself, or the link by which Kubernetes swaps a mounted Secret."""
-        return Path(path) in self._files or Path(path).name == "..data"
+        return concerns(self._files, path)
 
     async def _read(self) -> None:
         bad: set[str] = set()

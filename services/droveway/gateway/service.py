@@ -32,16 +32,13 @@ from droveway.otel.logs import log_event
 from droveway.runtime.addresses import Networks
 from droveway.runtime.config.following import follow_config
 from droveway.runtime.config.live import LiveConfig
-from droveway.runtime.directory import Directory
+from droveway.runtime.directory import ACCESS_WITHIN_S, Directory
 from droveway.runtime.errors import SettingsError
 from droveway.runtime.relay import RelayHub
 from droveway.runtime.service import Ready, running
 from droveway.runtime.spool import SPOOL_DRAIN_S, Spool
 
 log = logging.getLogger(__name__)
-
-ACCESS_WITHIN_S = 5.0
-"""Keys of the bucket are read before requests are taken, unless it doesn't answer for so long."""
 
 
 class DoorStatistics(NamedTuple):

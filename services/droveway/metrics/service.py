@@ -29,12 +29,10 @@ from droveway.runtime.canary_orders import CanaryOrders
 from droveway.runtime.canary_store import CanaryStore
 from droveway.runtime.config.following import follow_config
 from droveway.runtime.config.live import LiveConfig
-from droveway.runtime.directory import Directory
+from droveway.runtime.directory import ACCESS_WITHIN_S, Directory
 from droveway.runtime.routing_orders import RoutingOrders
 from droveway.runtime.service import Process, Ready, running
 
-ACCESS_WITHIN_S = 5.0
-"""How long counting waits for the stored tenants, which may have yuan rates of their own."""
 _LATEST_NS = 600 * 10**9
 """What ended longer ago gets no spans any more: a ledger is made again from weeks of rows."""
 

@@ -92,7 +92,8 @@ async def run(settings: RouterSettings, stop: asyncio.Event, ready: Ready) -> No
         process.background(means.costs.run())
         await follow_config(process, live, settings.config_within_s)
         await orders.until_loaded(settings.orders_within_s)
-        await means.costs.until_loaded(settings.prices_within_s)
+        if any(route.strategy == "cheapest" for route in live.current.routes):
+            await means.costs.until_loaded(settings.prices_within_s)
         receive = on_message(consumer, inference.request_decoder, router.route, router.refuse_full)
         for_any = inference.inference_subject(inference.INTERACTIVE)
         for_this = inference.inference_subject(inference.INTERACTIVE, process.instance)

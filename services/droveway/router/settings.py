@@ -30,7 +30,7 @@ class RouterSettings(WorkerSettings, frozen=True, kw_only=True):
     """How long the start waits for what operators have changed of routing; then the configuration
     file holds alone until the bucket `routing` answers."""
     prices_within_s: Seconds = 1.0
-    """How long the start waits for the price book, by which routes choose the cheapest target; then
+    """Where a route chooses the cheapest target: how long the start waits for the price book; then
     the configuration's prices hold alone until the bucket `prices` answers."""
     start_within_ms: Annotated[int, msgspec.Meta(ge=10, le=60_000)] = 1_000
     """How long a caller may take to say that it has started; then the next target is tried."""

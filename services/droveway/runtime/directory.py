@@ -33,6 +33,8 @@ from droveway.runtime.errors import SettingsError
 
 log = logging.getLogger(__name__)
 
+ACCESS_WITHIN_S = 5.0
+"""How long a start waits for the bucket's keys and tenants; then the file's hold alone."""
 MERGE_EVERY_S = 0.05
 """Changes of the bucket come to listeners of the whole together, at most this often."""
 _KEYS_AT_ONCE = 500

@@ -20,14 +20,11 @@ from droveway.contracts.configuration import ConfigVersion, version_of
 from droveway.otel.logs import log_event
 from droveway.runtime.config.file import load
 from droveway.runtime.errors import SettingsError
+from droveway.runtime.file_watch import LOOK_EVERY_S, UNWATCHABLE, check_cancelled, concerns
 
 log = logging.getLogger(__name__)
 
 Listener = Callable[[Config], None]
-LOOK_EVERY_S = 30.0
-"""A file that can't be watched is read this often."""
-UNWATCHABLE = (OSError, RuntimeError)
-"""What says that files can't be watched: a folder is gone, or the host has no watches left."""
 
 
 class InForce(NamedTuple):
@@ -65,7 +62,7 @@ class LiveConfig:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._folder = Path(path).absolute().parent
+        self._watched = Path(path).absolute()
         self._file = read_file(path)
         self._applied: InForce | None = None
         self._present = self._file
@@ -144,7 +141,11 @@ class LiveConfig:
     async def _watch(self) -> None:
         """Watches the file's folder: a mounted ConfigMap is swapped by a link."""
         async for _changes in awatch(
-            self._folder, watch_filter=self._concerns, step=200, debounce=400, recursive=False
+            self._watched.parent,
+            watch_filter=self._concerns,
+            step=200,
+            debounce=400,
+            recursive=False,
         ):
             await self._reread()
 
@@ -163,8 +164,7 @@ class LiveConfig:
         )
 
     def _concerns(self, _change: Change, path: str) -> bool:
-        """The file itself, or the link by which Kubernetes swaps a mounted ConfigMap."""
-        return Path(path).name in (Path(self.path).name, "..data")
+        return concerns((self._watched,), path)
 
     def _take_file(self, found: InForce) -> bool:
         if self._applied is None:
@@ -201,17 +201,6 @@ class LiveConfig:
         )  # fmt: skip
         self.on_reload(0)
         return True
-
-
-def check_cancelled() -> None:
-    """What ends a watch while its task is cancelled is that cancellation, whatever it says.
-
-    Raises:
-        CancelledError: The running task is to end.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 def read_file(path: str) -> InForce:
