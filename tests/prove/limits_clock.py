@@ -119,7 +119,9 @@ async def _let_own(it: Plant, number: int) -> None:
     other = it["limiter"][1 - number]
     await other.terminate()
     await other.restart()
-    assert await owner_of(it["limiter"]) is it["limiter"][number]
+    owner = await owner_of(it["limiter"])
+    assert owner is not None
+    assert owner.member is it["limiter"][number]
 
 
 async def _strain(it: Plant, asking: Clients, keys: _Keys, seen: _Seen, seconds: float) -> None:

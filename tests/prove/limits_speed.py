@@ -32,11 +32,11 @@ async def _six_limits(run: Run) -> Result:
     async with broker(run) as nats, plant(run, nats, shape) as it:
         owner = await owner_of(it["limiter"])
         assert owner is not None, "the only limiter owns the limits"
-        pid = owner.pid
+        pid = owner.member.pid
         async with nats.bus("router") as bus:
             found = await measured(bus, _KEY, lambda: system.cpu_us(pid), seconds)
-        appends = await owner.metric("droveway_partition_appends_total")
-        commit_s = await owner.metric("droveway_partition_commit_seconds_total")
+        appends = await owner.member.metric("droveway_partition_appends_total")
+        commit_s = await owner.member.metric("droveway_partition_commit_seconds_total")
     facts: dict[str, Any] = {**found._asdict(), "append_us": 1e6 * commit_s / max(1, appends)}
     held = (
         found.alone_us <= ALONE_US

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -192,10 +193,28 @@ async def _follow(nats: NatsServer, followed: Followed, ending: asyncio.Event) -
             await asyncio.sleep(_FOLLOW_S)
 
 
-async def owner_of(members: Sequence[Member]) -> Member | None:
-    """Who owns the partition, by its own word; None: nobody says so now."""
-    owns = await asyncio.gather(
-        *(one.metric("droveway_partition_owner") for one in members if one.alive)
-    )
+class Owning(NamedTuple):
+    """Who owns the limits' log, and how far it has read or written it."""
+
+    member: Member
+    sequence: float
+
+
+async def owner_of(members: Sequence[Member], beyond: float = -1.0) -> Owning | None:
+    """Who owns the partition, by its own word; None: nobody says so now.
+
+    Args:
+        members: Whom to ask.
+        beyond: One that stood still says that it owns the log for a moment longer: it has read
+            no further than this sequence.
+    """
     living = [one for one in members if one.alive]
-    return next((one for one, owner in zip(living, owns, strict=True) if owner), None)
+    told = await asyncio.gather(
+        *(one.metrics("droveway_partition_owner", "droveway_partition_sequence") for one in living)
+    )
+    found = [
+        Owning(one, sequence)
+        for one, (owns, sequence) in zip(living, told, strict=True)
+        if owns and sequence >= beyond
+    ]
+    return max(found, key=lambda one: one.sequence, default=None)

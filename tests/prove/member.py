@@ -120,13 +120,23 @@ class Member:
 
     async def metric(self, name: str) -> float:
         """The sum of a metric's samples; 0 where there is none or no answer."""
+        return (await self.metrics(name))[0]
+
+    async def metrics(self, *names: str) -> tuple[float, ...]:
+        """The same of several, at one moment."""
         try:
             async with httpx.AsyncClient(timeout=2) as client:
                 text = (await client.get(f"http://127.0.0.1:{self.admin_port}/metrics")).text
         except httpx.HTTPError:
-            return 0.0
-        lines = (line.split() for line in text.splitlines() if line.startswith(name))
-        return sum(float(words[-1]) for words in lines if words[0].partition("{")[0] == name)
+            return (0.0,) * len(names)
+        sums = dict.fromkeys(names, 0.0)
+        for line in text.splitlines():
+            if line.startswith(names):
+                words = line.split()
+                name = words[0].partition("{")[0]
+                if name in sums:
+                    sums[name] += float(words[-1])
+        return tuple(sums.values())
 
     async def samples(self, name: str) -> list[tuple[dict[str, str], float]]:
         """A metric's samples, each with its labels."""
