@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from droveway.cli import ports
 from tests.bench import system
 from tests.bench.children import ROOT, Children, RunFailed
-from tests.bench.targets import MODELS, Target, free_port
+from tests.bench.targets import MODELS, Target
 
 CACHE = ROOT / ".cache" / "bench"
 LITELLM = "1.106.2"
@@ -68,7 +69,7 @@ def _litellm(children: Children, folder: Path, upstream: int, workers: int) -> T
     }
     path = folder / "litellm.yaml"
     path.write_text(json.dumps(config))  # JSON is YAML
-    port = free_port()
+    port = ports.free()
     arguments: list[str | Path] = [home / "bin" / "litellm", "--config", path, "--port", str(port)]
     arguments += ["--host", "127.0.0.1", "--num_workers", str(workers)]
     environment = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
@@ -88,7 +89,7 @@ def _portkey(children: Children, folder: Path, upstream: int) -> Target:
     (home / "package.json").write_text(json.dumps(package))
     _install(home, PORTKEY, ["npm", "install", "--silent", "--prefix", home])
     server = home / "node_modules" / "@portkey-ai" / "gateway" / "build" / "start-server.js"
-    port = free_port()
+    port = ports.free()
     headers = (
         ("authorization", "Bearer sk-bench-provider"),
         ("x-portkey-provider", "openai"),

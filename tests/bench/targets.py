@@ -70,11 +70,6 @@ class Deployed(NamedTuple):
     six_limits_key: str
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    return ports.free()
-
-
 def direct(port: int) -> Target:
     """The mock provider itself."""
     return Target("direct", port, "/v1/chat/completions", (), {})
@@ -92,8 +87,8 @@ def droveway(
     config_path = folder / "droveway.yaml"
     six_limits_key = make_key("bench")
     config_path.write_text(to_yaml(_config(folder, upstream, data.first_key(), six_limits_key)))
-    port = free_port()
-    admin = {name: free_port() for name in SERVICES}
+    port = ports.free()
+    admin = {name: ports.free() for name in SERVICES}
     environment = {
         **{f"DROVEWAY_{name.upper()}_ADMIN_PORT": str(one) for name, one in admin.items()},
         "DROVEWAY_GATEWAY_MAX_CONNECTIONS_PER_ADDRESS": "0",

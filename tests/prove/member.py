@@ -1,7 +1,6 @@
 """One process of the plant, which may be struck in every way."""
 
 import asyncio
-import random
 import signal
 import time
 from collections.abc import Mapping
@@ -16,15 +15,6 @@ from tests.support.observations import Watched
 
 TERMINATED_WITHIN_S = 15.0
 _POLL_S = 0.02
-_PORTS = range(20_000, 32_000)
-"""Below those that the kernel gives to clients, who would take one between two starts."""
-
-
-def free_port() -> int:
-    """A port that nobody listens on, and that no client's connection gets meanwhile."""
-    while not ports.is_free(port := random.SystemRandom().choice(_PORTS)):
-        pass
-    return port
 
 
 class Member:
@@ -42,7 +32,7 @@ class Member:
         self.service = service
         self.name = f"{service}-{number + 1}"
         self.port = port
-        self.admin_port = 0 if service == "simulator" else free_port()
+        self.admin_port = 0 if service == "simulator" else ports.free()
         self.limits = limits
         self.struck = False
         """Whether it was us who ended it."""

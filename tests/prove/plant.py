@@ -17,11 +17,12 @@ from typing import Any
 import httpx
 import msgspec
 
+from droveway.cli import ports
 from droveway.contracts.usage import Row
 from droveway.runtime.api_key import make_key
 from droveway.simulator.book import Entry, Totals
 from tests.prove.claim import Run
-from tests.prove.member import Member, free_port
+from tests.prove.member import Member
 from tests.prove.wiring import PROVIDER_KEY, configuration, environment
 from tests.prove.wiring import Shape as Shape
 from tests.support.accounts import disagreements, stored_rows
@@ -225,13 +226,13 @@ async def plant(run: Run, nats: NatsServer, shape: Shape) -> AsyncIterator[Plant
     logs = run.folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="droveway-prove-") as folder:
-        simulator_ports = [free_port() for _ in range(shape.simulators)]
+        simulator_ports = [ports.free() for _ in range(shape.simulators)]
         config = configuration(Path(folder), simulator_ports, key, shape)
         running = Plant(run, nats, key)
         try:
             for service in ORDER:
                 for number in range(shape.count(service)):
-                    port = simulator_ports[number] if service == "simulator" else free_port()
+                    port = simulator_ports[number] if service == "simulator" else ports.free()
                     told = environment(nats, config, service, port, shape)
                     told |= shape.own.get(f"{service}-{number + 1}", {})
                     member = Member(

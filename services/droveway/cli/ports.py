@@ -1,12 +1,19 @@
 """TCP ports of this machine."""
 
+import secrets
 import socket
 import time
+from collections.abc import Iterator
 
 from droveway.runtime.errors import SettingsError
 
 _NEXT_PORTS = 100
 _POLL_S = 0.01
+
+_TRIES = 1_000
+_SERVERS = range(20_000, 32_000)
+"""Below those that Linux gives to connections, which begin at 32,768."""
+_given: set[int] = set()
 
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
@@ -22,14 +29,27 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def free(wanted: int = 0, host: str = "127.0.0.1") -> int:
-    """`wanted` when it is free, else one that the system chooses."""
+    """`wanted` when it is free, else any that is; never the same one twice.
+
+    Raises:
+        SettingsError: None was found.
+    """
     if wanted and is_free(wanted, host):
-        return wanted
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as server:
-        server.bind((host, 0))
-        port: int = server.getsockname()[1]
+        port = wanted
+    else:
+        port = next((one for one in _drawn() if is_free(one, host)), 0)
+    if not port:
+        raise SettingsError(f"no free port on {host} among {_TRIES} tried; name one")
+    _given.add(port)
     return port
+
+
+def _drawn() -> Iterator[int]:
+    """Ports that no client's connection gets before a server listens there."""
+    for _ in range(_TRIES):
+        port = secrets.choice(_SERVERS)
+        if port not in _given:
+            yield port
 
 
 def next_free(first: int, host: str) -> int:
