@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
 FLOW_WORKERS ?= 3
+AGAIN ?= 1
 ARGS ?=
 
 CACHE := .cache
@@ -21,7 +22,9 @@ SDK_TESTS := $(SDKS:%=test-sdk-%)
 # Slower tests of several services at once; they run after the others, so the small answer comes first.
 # The longest files begin. A file's tests stay in one worker, where they share what was started for them.
 FLOWS := $(wildcard tests/faults tests/flows tests/hostile tests/e2e)
-PYTEST := $(PY) -m pytest -q
+# Where a machine stands still for a second, a test of many processes may fail. It is run once more and
+# the summary names it under RERUN: a defect of the test, if not of what it tests. AGAIN=0 forgives none.
+PYTEST := $(PY) -m pytest -q -raR --reruns $(AGAIN)
 EVERYDAY := -m "not ops and not sdks" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 ENVIRONMENT := PYTHON='$(PYTHON)' sh deploy/tools/environment.sh
@@ -35,7 +38,8 @@ help: ## Print this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@printf '\nVariables: PYTHON=python3.12 for the interpreter, ARGS="..." for more arguments,\n'
 	@printf 'WORKERS=4 for tests side by side (0: in one process, as a debugger needs it),\n'
-	@printf 'FLOW_WORKERS=4 for those of several services, which wait more than they compute.\n'
+	@printf 'FLOW_WORKERS=4 for those of several services, which wait more than they compute,\n'
+	@printf 'AGAIN=0 to forgive no test its first failure.\n'
 
 run: $(RUN_READY) ## Start everything on this machine and send a first request (ARGS: of droveway up).
 	@$(VENV)/bin/droveway up --demo $(ARGS)
