@@ -14,7 +14,7 @@ import msgspec
 
 from droveway.cli import nats_server
 from droveway.cli.nats_config import NatsServerSettings
-from tests.bench import peers, system
+from tests.bench import peers, system, yardstick
 from tests.bench.children import Children, RunFailed
 from tests.bench.figures import Figure, Report, markdown
 from tests.bench.measures import MEASURES, NOT_QUICK
@@ -71,6 +71,7 @@ def _run(options: argparse.Namespace) -> Report:
     with tempfile.TemporaryDirectory(prefix="droveway-bench-") as folder, Children() as children:
         world = World(
             children,
+            yardstick.messages(children, Path(folder)),
             rounds=1 if options.quick else options.rounds,
             scale=0.5 if options.quick else 1.0,
         )

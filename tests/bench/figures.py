@@ -15,6 +15,8 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     target: str = ""
     """What performance asks of Droveway; empty: nothing, it's there to be compared."""
+    slower: float = 0
+    """How many times as long known work of this kind takes here as where the target was set."""
     values: dict[str, float]
     """By what was measured; a median over the rounds."""
     digits: int = 0
@@ -42,6 +44,7 @@ def median_of(
     rounds: Rounds,
     *,
     target: str = "",
+    slower: float = 0,
     digits: int = 0,
     by_service: dict[str, dict[str, float]] | None = None,
 ) -> Figure:
@@ -50,6 +53,7 @@ def median_of(
     return Figure(
         name=name,
         target=target,
+        slower=slower,
         values=values,
         digits=digits,
         by_service=by_service or {},
@@ -87,12 +91,12 @@ def markdown(report: Report) -> str:
         f"share the machine. {report.rounds} interleaved rounds, medians; load average before: "
         f"{report.load_before:.2f}.",
         "",
-        _row(("figure", "target", *report.targets)),
-        _row(["---"] * (2 + len(report.targets))),
+        _row(("figure", "target", "droveway, by the yardstick", *report.targets)),
+        _row(["---"] * (3 + len(report.targets))),
     ]
     for figure in report.figures:
         cells = [_cell(figure, who) for who in report.targets]
-        lines.append(_row((figure.name, figure.target, *cells)))
+        lines.append(_row((figure.name, figure.target, _scaled(figure), *cells)))
     split = [figure for figure in report.figures if figure.by_service]
     if split:
         lines += ["", "By service:", ""]
@@ -103,6 +107,14 @@ def markdown(report: Report) -> str:
     if report.notes:
         lines += ["", *(f"- {note}" for note in report.notes)]
     return "\n".join((*lines, ""))
+
+
+def _scaled(figure: Figure) -> str:
+    """What it would be where the target was set."""
+    value = figure.values.get("droveway")
+    if value is None or not figure.slower:
+        return ""
+    return f"{value / figure.slower:,.{figure.digits}f}"
 
 
 def _cell(figure: Figure, who: str) -> str:

@@ -26,6 +26,7 @@ _IN_FLIGHT = 64
 _ANSWER_LIMIT_S = 2.0
 _TICK_S = 0.001
 _PURE = 20_000
+_ECHOED = b"x" * 200
 _PLENTY = 1_000_000_000
 _NOW_MS = 1_790_000_000_000
 
@@ -35,8 +36,8 @@ class Decisions(NamedTuple):
 
     alone_us: float
     """There and back over the bus, one at a time: the median."""
-    echo_us: float
-    """The reference: a message to oneself through the same broker, in turn with the questions."""
+    reply_us: float
+    """A message and its answer through the same broker, in turn with the questions: the median."""
     steady_p99_ms: float
     """At `STEADY_PER_S`, from when a question was due."""
     per_core_s: float
@@ -77,7 +78,7 @@ async def measured(bus: Bus, key_id: str, cpu_us: Callable[[], float], seconds: 
     """
     ask = _asking(bus, key_id)
     await _while(0.2, ask)
-    alone_s, echo_s = await _alone(bus, ask, seconds / 3)
+    alone_s, reply_s = await _alone(bus, ask, seconds / 3)
     steady_s = await _steadily(ask, seconds / 3)
     before_us = cpu_us()
     loads = [_while(seconds / 3, ask) for _ in range(_IN_FLIGHT)]
@@ -85,7 +86,7 @@ async def measured(bus: Bus, key_id: str, cpu_us: Callable[[], float], seconds: 
     spent_us = cpu_us() - before_us
     return Decisions(
         alone_us=1e6 * percentile(alone_s, 50),
-        echo_us=1e6 * percentile(echo_s, 50),
+        reply_us=1e6 * percentile(reply_s, 50),
         steady_p99_ms=1e3 * percentile(steady_s, 99),
         per_core_s=1e6 * answers / spent_us,
         pure_us=_pure_us(),
@@ -132,22 +133,24 @@ async def _while(seconds: float, ask: Callable[[], Awaitable[None]]) -> int:
 async def _alone(
     bus: Bus, ask: Callable[[], Awaitable[None]], seconds: float
 ) -> tuple[list[float], list[float]]:
-    """Seconds of a question, and of a message to oneself, by turns."""
+    """Seconds of a question, and of a message that one answers oneself, by turns."""
     heard = asyncio.Event()
-    inbox = bus.open_inbox(lambda _payload: heard.set(), lambda: None)
+    back = bus.open_inbox(lambda _payload: heard.set(), lambda: None)
+    there = bus.open_inbox(lambda payload: bus.publish(back.subject, payload), lambda: None)
     alone_s: list[float] = []
-    echo_s: list[float] = []
+    reply_s: list[float] = []
     until_s = time.perf_counter() + seconds
     while (began_s := time.perf_counter()) < until_s:
         await ask()
         asked_s = time.perf_counter()
         heard.clear()
-        bus.publish(inbox.subject, b"")
+        bus.publish(there.subject, _ECHOED)
         await heard.wait()
         alone_s.append(asked_s - began_s)
-        echo_s.append(time.perf_counter() - asked_s)
-    inbox.close()
-    return alone_s, echo_s
+        reply_s.append(time.perf_counter() - asked_s)
+    there.close()
+    back.close()
+    return alone_s, reply_s
 
 
 async def _steadily(ask: Callable[[], Awaitable[None]], seconds: float) -> list[float]:

@@ -12,11 +12,11 @@ from tests.bench.figures import Figure, Rounds, median_of, percentile, split_cpu
 from tests.bench.limiter import STEADY_PER_S, decisions
 from tests.bench.recording import STEADY_PER_S as STEADY_REQUESTS_PER_S
 from tests.bench.recording import recording
-from tests.bench.reference import client_cost_us
 from tests.bench.streams import first_token, slow_streams, streams_paced, streams_unpaced
 from tests.bench.targets import Target
 from tests.bench.translation import costs
 from tests.bench.world import Sample, World, memory_kib
+from tests.bench.yardstick import BUSY_THEN_US, POST_THEN_US, REPLY_THEN_US, post_us
 
 _OPEN_LOOP_PER_S = 100
 _SATURATING = 32
@@ -87,7 +87,11 @@ def saturation(world: World) -> list[Figure]:
         rate,
         times(rate, "req/s: Droveway's as a multiple of this", "≥ 1.2 portkey, ≥ 9 litellm 2"),
         median_of(
-            "CPU µs per request at 32 in flight", cost_us, target="≤ 480 (360)", by_service=parts
+            "CPU µs per request at 32 in flight",
+            cost_us,
+            target="≤ 480 (360)",
+            slower=world.messages.slower,
+            by_service=parts,
         ),
     ]
 
@@ -99,44 +103,59 @@ def limiter(world: World) -> list[Figure]:
     found = decisions(world.deployed, seconds=3 * world.scale)
     who = world.deployed.target.name
 
-    def figure(name: str, value: float, target: str = "", digits: int = 0) -> Figure:
-        return Figure(name=f"limiter: {name}", target=target, values={who: value}, digits=digits)
+    later, slower = world.messages.later, world.messages.slower
+
+    def figure(
+        name: str, value: float, target: str = "", digits: int = 0, slower: float = 0
+    ) -> Figure:
+        return Figure(
+            name=f"limiter: {name}",
+            target=target,
+            slower=slower,
+            values={who: value},
+            digits=digits,
+        )
 
     return [
-        figure("decision with six limits, there and back, p50 alone, µs", found.alone_us, "≤ 250"),
-        figure("a message to oneself through the same broker, p50, µs", found.echo_us),
-        figure(f"the same decision at {STEADY_PER_S:,}/s, p99, ms", found.steady_p99_ms, "≤ 2", 2),
-        figure("decisions/s per core, 64 in flight", found.per_core_s, "≥ 20,000 (35,000)"),
+        figure(
+            "decision with six limits, there and back, p50 alone, µs",
+            found.alone_us, "≤ 250", slower=later,
+        ),
+        figure("a message and its answer through the same broker, p50, µs", found.reply_us),
+        figure(
+            f"the same decision at {STEADY_PER_S:,}/s, p99, ms",
+            found.steady_p99_ms, "≤ 2", 2, slower=later,
+        ),
+        figure(
+            "decisions/s per core, 64 in flight",
+            found.per_core_s, "≥ 20,000 (35,000)", slower=1 / slower,
+        ),
         figure("the decision itself, without bus and log, CPU µs", found.pure_us, digits=1),
-    ]
+    ]  # fmt: skip
 
 
 def recorded(world: World) -> list[Figure]:
     """The rows of requests, counted where they end."""
-    if world.deployed is None or world.left_s() < 10:
+    if world.deployed is None or world.left_s() < 25:
         return []
     found = recording(world.deployed, seconds=5 * world.scale)
     who = world.deployed.target.name
     where = f"CPU µs per request at {STEADY_REQUESTS_PER_S:,}/s"
+    figures = (
+        ("metrics", "≤ 30", found.metrics_us),
+        ("limiter, which counts the same rows for budgets", "", found.limiter_us),
+        ("door: rows made and sent", "≤ 10", found.door_us),
+        ("caller: rows made and sent", "≤ 10", found.caller_us),
+    )
     return [
         Figure(
-            name=f"recording: {where}, metrics",
-            target="≤ 30",
-            values={who: found.metrics_us},
+            name=f"recording: {where}, {name}",
+            target=target,
+            slower=world.messages.slower,
+            values={who: value},
             digits=1,
-        ),
-        Figure(name=f"recording: {where}, limiter", values={who: found.limiter_us}, digits=1),
-        Figure(
-            name=f"recording: {where}, door and caller: rows made and sent",
-            target="≤ 10",
-            values={who: found.building_us + found.sending_us},
-            digits=1,
-        ),
-        Figure(
-            name=f"recording: {where}, of it sent and confirmed",
-            values={who: found.sending_us},
-            digits=1,
-        ),
+        )
+        for name, target, value in figures
     ]
 
 
@@ -155,16 +174,21 @@ def translation(world: World) -> list[Figure]:
     ]
 
 
-def reference(world: World) -> list[Figure]:
-    """A known client's cost: tells how fast the machine is now, compared with another run's."""
-    costs = {count: client_cost_us(world.direct, count) for count in (1, _SATURATING)}
+def yardstick(world: World) -> list[Figure]:
+    """Known work: tells how fast the machine is now, compared with another run's."""
+    who, now = world.direct.name, world.messages
+
+    def figure(name: str, value: float, then: str = "") -> Figure:
+        target = f"{then} when targets were set" if then else ""
+        return Figure(name=f"yardstick: {name}", target=target, values={who: value})
+
     return [
-        Figure(
-            name=f"reference: CPU µs of an aiohttp POST to the mock, {count} in flight",
-            target="61 when targets were set" if count == 1 else "",
-            values={world.direct.name: cost_us},
-        )
-        for count, cost_us in costs.items()
+        figure(
+            "CPU µs of an aiohttp POST, 1 in flight", post_us(world.direct, 1), f"{POST_THEN_US}"
+        ),
+        figure("CPU µs of the same, 32 in flight", post_us(world.direct, _SATURATING)),
+        figure("message and answer by nats-py, p50 alone, µs", now.reply_us, f"{REPLY_THEN_US}"),
+        figure("CPU µs of the same, both sides, 64 in flight", now.busy_us, f"{BUSY_THEN_US}"),
     ]
 
 
@@ -187,7 +211,7 @@ def _memory(name: str, target: str, kib: Mapping[str, Mapping[str, int]]) -> Fig
 
 
 MEASURES: dict[str, Callable[[World], list[Figure]]] = {
-    "reference": reference,
+    "yardstick": yardstick,
     "latency": latency_alone,
     "open-loop": latency_open_loop,
     "saturation": saturation,

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
@@ -35,22 +35,20 @@ _TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 
 
 class Recording(NamedTuple):
-    """What a request costs in the processes that read its two rows."""
+    """CPU µs per request, beyond what a process needs for itself."""
 
     metrics_us: float
-    """CPU µs of metrics: rows, hourly sums and position in the database, counters."""
+    """Of metrics: both rows, hourly sums and position in the database, counters."""
     limiter_us: float
-    """CPU µs of the limiter, which counts the same attempts against budgets."""
-    building_us: float
-    """CPU µs of door and caller together for the making of the two rows."""
-    sending_us: float
-    """The same for what comes then: encoding, waiting for company, publishing, confirmation."""
-    per_s: float
-    """Requests whose rows were published per second."""
+    """Of the limiter, which counts the same attempts against budgets."""
+    door_us: float
+    """Of the door: its row made, encoded, in company with others published, confirmed."""
+    caller_us: float
+    """Of the caller: the same for the attempt's row."""
 
 
 def recording(deployed: Deployed, seconds: float) -> Recording:
-    """Measures for about `seconds`."""
+    """Measures for about four times `seconds`."""
     (metrics,) = deployed.target.services["metrics"]
     (limiter,) = deployed.target.services["limiter"]
     return uvloop.run(_measured(deployed, (metrics, limiter), seconds))
@@ -58,37 +56,54 @@ def recording(deployed: Deployed, seconds: float) -> Recording:
 
 async def _measured(deployed: Deployed, pids: tuple[int, int], seconds: float) -> Recording:
     async with _spool(deployed, "gateway") as door, _spool(deployed, "caller") as caller:
-        await _publish((caller, door), _SETTLE_S)
+        await _publish(caller, door, _SETTLE_S)
         await asyncio.sleep(_SETTLE_S)
-        before_us = [system.cpu_us(pid) for pid in pids]
-        began_s = time.perf_counter()
-        own_s = time.process_time()
-        count = await _publish((caller, door), seconds)
-        own_s = time.process_time() - own_s
-        took_s = time.perf_counter() - began_s
-        await asyncio.sleep(_SETTLE_S)
-        spent_us = [
-            (system.cpu_us(pid) - before) / count
-            for pid, before in zip(pids, before_us, strict=True)
-        ]
-        pacing_s = time.process_time()
-        await _publish(None, seconds)
-        pacing_s = time.process_time() - pacing_s
-    sending_us = (own_s - pacing_s) / count * 1e6
-    return Recording(spent_us[0], spent_us[1], _building_us(), sending_us, count / took_s)
+        idle_us = await _spent_us(pids, asyncio.sleep(seconds))
+        spent_us = await _spent_us(pids, _publish(caller, door, seconds))
+        metrics_us, limiter_us = (
+            (spent - idle) / (seconds * STEADY_PER_S)
+            for spent, idle in zip(spent_us, idle_us, strict=True)
+        )
+        pacing_us = await _own_us(_publish(None, None, seconds / 2))
+        caller_us = await _own_us(_publish(caller, None, seconds / 2))
+        door_us = await _own_us(_publish(None, door, seconds / 2))
+    sent = seconds / 2 * STEADY_PER_S
+    attempt_us, request_us = _building_us()
+    return Recording(
+        metrics_us=metrics_us,
+        limiter_us=limiter_us,
+        door_us=request_us + (door_us - pacing_us) / sent,
+        caller_us=attempt_us + (caller_us - pacing_us) / sent,
+    )
 
 
-def _building_us() -> float:
-    """Of the best of some rounds."""
+async def _spent_us(pids: tuple[int, int], work: Awaitable[None]) -> list[float]:
+    """CPU time of processes during `work` and what follows of it."""
+    before_us = [system.cpu_us(pid) for pid in pids]
+    await work
+    await asyncio.sleep(_SETTLE_S)
+    return [system.cpu_us(pid) - before for pid, before in zip(pids, before_us, strict=True)]
+
+
+async def _own_us(work: Awaitable[None]) -> float:
+    """CPU time of this process during `work`."""
+    before_s = time.process_time()
+    await work
+    return 1e6 * (time.process_time() - before_s)
+
+
+def _building_us() -> tuple[float, float]:
+    """For an attempt's row and a request's, of the best of some rounds."""
     kinds = [(type(row), msgspec.structs.asdict(row)) for row in rows()()]
-    best_s = math.inf
+    best_s = [math.inf, math.inf]
     for _ in range(_ROUNDS):
-        began_s = time.process_time()
-        for _ in range(_BUILT):
-            for kind, fields in kinds:
+        for number, (kind, fields) in enumerate(kinds):
+            began_s = time.process_time()
+            for _ in range(_BUILT):
                 kind(**fields)
-        best_s = min(best_s, time.process_time() - began_s)
-    return best_s / _BUILT * 1e6
+            best_s[number] = min(best_s[number], time.process_time() - began_s)
+    attempt_s, request_s = best_s
+    return attempt_s / _BUILT * 1e6, request_s / _BUILT * 1e6
 
 
 @asynccontextmanager
@@ -104,8 +119,8 @@ async def _spool(deployed: Deployed, service: str) -> AsyncIterator[Spool]:
             raise RunFailed(f"{failed} rows of the spool of {service} were not stored at once")
 
 
-async def _publish(spools: tuple[Spool, Spool] | None, seconds: float) -> int:
-    """Two rows for each request, at `STEADY_PER_S`; how many requests. None: for nobody."""
+async def _publish(caller: Spool | None, door: Spool | None, seconds: float) -> None:
+    """The rows of requests at `STEADY_PER_S`; None: that one isn't published."""
     make = rows()
     count = 0
     began_s = time.perf_counter()
@@ -113,12 +128,12 @@ async def _publish(spools: tuple[Spool, Spool] | None, seconds: float) -> int:
         due = (time.perf_counter() - began_s) * STEADY_PER_S
         while count < min(due, seconds * STEADY_PER_S):
             attempt, request = make()
-            if spools is not None:
-                spools[0].put(attempt)
-                spools[1].put(request)
+            if caller is not None:
+                caller.put(attempt)
+            if door is not None:
+                door.put(request)
             count += 1
         await asyncio.sleep(_TICK_S)
-    return count
 
 
 def rows() -> Callable[[], tuple[AttemptRecorded, RequestRecorded]]:

@@ -54,6 +54,7 @@ def streams_paced(world: World) -> list[Figure]:
             "CPU µs per chunk, 64 paced streams",
             cost_us,
             target="≤ 40 (20)",
+            slower=world.messages.slower,
             digits=1,
             by_service=parts,
         ),

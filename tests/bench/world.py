@@ -8,6 +8,7 @@ from tests.bench import system
 from tests.bench.children import Children, RunFailed, run_load
 from tests.bench.load import Load, Outcome
 from tests.bench.targets import Deployed, Target
+from tests.bench.yardstick import Messages
 
 _WARM_UP_IN_FLIGHT = 32
 _WARM_UP_S = 3.0
@@ -24,8 +25,9 @@ class Sample(NamedTuple):
 class World:
     """What measures work with."""
 
-    def __init__(self, children: Children, rounds: int, scale: float) -> None:
+    def __init__(self, children: Children, messages: Messages, rounds: int, scale: float) -> None:
         self.children = children
+        self.messages = messages
         self.rounds = rounds
         self.scale = scale
         self.upstream_pid = 0

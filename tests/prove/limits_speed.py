@@ -14,8 +14,10 @@ from tests.prove.limits_rules import PLENTY
 from tests.prove.limits_world import owner_of
 from tests.prove.plant import Shape, broker, plant
 
-ALONE_US = 250
-STEADY_P99_MS = 2
+ALONE = 3.5
+"""250 µs, in messages and their answers where those took 71 µs."""
+STEADY_P99 = 28
+"""2 ms, in the same."""
 PER_CORE_S = 20_000
 _KEY = "six"
 
@@ -38,21 +40,22 @@ async def _six_limits(run: Run) -> Result:
         appends = await owner.member.metric("droveway_partition_appends_total")
         commit_s = await owner.member.metric("droveway_partition_commit_seconds_total")
     facts: dict[str, Any] = {**found._asdict(), "append_us": 1e6 * commit_s / max(1, appends)}
-    held = (
-        found.alone_us <= ALONE_US
-        and found.steady_p99_ms <= STEADY_P99_MS
-        and found.per_core_s >= PER_CORE_S
+    alone, steady = found.alone_us / found.reply_us, 1e3 * found.steady_p99_ms / found.reply_us
+    held = alone <= ALONE and steady <= STEADY_P99 and found.per_core_s >= PER_CORE_S
+    measured_ = (
+        f"{alone:.1f} ({found.alone_us:.0f} µs); {steady:.1f} ({found.steady_p99_ms:.2f} ms); "
+        f"{found.per_core_s:,.0f}"
     )
-    measured_ = f"{found.alone_us:.0f} µs; {found.steady_p99_ms:.2f} ms; {found.per_core_s:,.0f}"
     return Result(measured_, held, facts)
 
 
 CLAIMS = (
     Claim(
         id="D12",
-        text=f"a decision over six limits, there and back with its log: p50 alone; p99 at "
-        f"{STEADY_PER_S:,}/s; decisions per second of the owner's CPU time",
-        bound=f"≤ {ALONE_US} µs; ≤ {STEADY_P99_MS} ms; ≥ {PER_CORE_S:,}",
+        text="a decision over six limits, there and back with its log, in messages and their "
+        f"answers through the same broker, by turns: p50 alone; p99 at {STEADY_PER_S:,}/s; "
+        "decisions per second of the owner's CPU time",
+        bound=f"≤ {ALONE}; ≤ {STEADY_P99}; ≥ {PER_CORE_S:,}",
         run=_six_limits,
     ),
 )

@@ -10,9 +10,9 @@ from droveway.contracts.limits import Op
 from droveway.contracts.prices import ModelPrice, ProviderPrices, Rates
 from droveway.contracts.relay import Usage
 from droveway.contracts.settlement import Lease, Released, Renewed, Settled
-from droveway.contracts.usage import AttemptRecorded, AttemptTimes
 from droveway.limiter.book import Book
 from droveway.limiter.decisions import Decisions, DecisionSettings
+from droveway.limiter.usage_rows import AttemptUsed
 
 NOW_MS = 1_790_000_000_000
 PLACE = Place(provider="p", credential="main", model="m")
@@ -154,7 +154,7 @@ class World:
         """Looks for leases that have run out."""
         return self._log(self.decisions.expire(self.now_ms))
 
-    def fold(self, *rows: AttemptRecorded, stored_ms: int | None = None) -> tuple[Op, ...]:
+    def fold(self, *rows: AttemptUsed, stored_ms: int | None = None) -> tuple[Op, ...]:
         """The rows stand in USAGE."""
         self._usage_seq += max(1, len(rows))
         stored = self.now_ms if stored_ms is None else stored_ms
@@ -179,27 +179,19 @@ def row(
     committed: bool = True,
     cost_nano: int | None = None,
     key: str = "a",
-) -> AttemptRecorded:
-    """What the caller recorded of an attempt."""
-    return AttemptRecorded(
+) -> AttemptUsed:
+    """What the limiter reads of an attempt's row."""
+    return AttemptUsed(
         attempt_id=attempt_id(number, attempt),
         request_id=f"req_{number}",
-        attempt=attempt,
-        traceparent="",
         tenant="t",
         key_id=key,
-        caller="caller-a",
-        router="router-a",
         provider="p",
         credential="main",
         model="m",
-        stream=False,
-        outcome="completed",
         committed=committed,
         usage=Usage(input_tokens, output_tokens),
         cost_nano_usd=cost_nano,
-        began_ns=0,
-        times=AttemptTimes(),
     )
 
 

@@ -21,7 +21,6 @@ from droveway.contracts.config import Config
 from droveway.contracts.limits import Admit, Op, Pass
 from droveway.contracts.prices import ProviderPrices
 from droveway.contracts.settlement import Released, Renewed, Settled
-from droveway.contracts.usage import AttemptRecorded
 from droveway.limiter.book import REMEMBERED_HOLDS, Book
 from droveway.limiter.counters import KINDS
 from droveway.limiter.denials import Full, Reason, Unready, told
@@ -37,6 +36,7 @@ from droveway.limiter.standing import (
     limit_standings,
     windows,
 )
+from droveway.limiter.usage_rows import AttemptUsed
 
 _NOTHING: tuple[Op, ...] = ()
 
@@ -158,7 +158,7 @@ class Decisions:
         """At take-over: who has renewed lately isn't known."""
         self._leases.restart(self.book.open_requests(), now_ms)
 
-    def fold(self, usage_seq: int, rows: Sequence[tuple[AttemptRecorded, int]]) -> tuple[Op, ...]:
+    def fold(self, usage_seq: int, rows: Sequence[tuple[AttemptUsed, int]]) -> tuple[Op, ...]:
         """Counts rows of USAGE up to `usage_seq`, each with the Unix ms at which it was stored."""
         return self._settling.fold(usage_seq, rows)
 

@@ -7,12 +7,12 @@ from droveway.contracts.limits import Op, Settle, Spend, Spent
 from droveway.contracts.prices import ModelPrice
 from droveway.contracts.relay import Usage
 from droveway.contracts.settlement import Released, Settled
-from droveway.contracts.usage import AttemptRecorded
 from droveway.limiter.book import Book
 from droveway.limiter.counters import key_scope, tenant_scope
 from droveway.limiter.leases import Leases, Over
 from droveway.limiter.plan import Plans
 from droveway.limiter.reservations import Hold
+from droveway.limiter.usage_rows import AttemptUsed
 
 _MAX_SETTLED = 1_000
 """Attempts of one request; more than any router makes."""
@@ -88,7 +88,7 @@ class Settling:
                 ops += self._applied(self._estimated(over, hold, now_ms), now_ms)
         return tuple(ops)
 
-    def fold(self, usage_seq: int, rows: Sequence[tuple[AttemptRecorded, int]]) -> tuple[Op, ...]:
+    def fold(self, usage_seq: int, rows: Sequence[tuple[AttemptUsed, int]]) -> tuple[Op, ...]:
         """Counts rows; a row settles its attempt if its caller's word was lost."""
         if usage_seq <= self._book.usage_seq:
             return ()
@@ -127,7 +127,7 @@ class Settling:
                 nano = _payable(worst if output > hold.reserved_output else min(nano, worst))
         return Settle(now_ms, over.request_id, b"", used, output, nano, final=True, estimated=True)
 
-    def _cost_of(self, row: AttemptRecorded) -> int:
+    def _cost_of(self, row: AttemptUsed) -> int:
         if row.cost_nano_usd is not None:
             return _payable(row.cost_nano_usd)
         usage = _sane(row.usage)
@@ -137,7 +137,7 @@ class Settling:
         self.unpriced_count += bool(usage.input_tokens or usage.output_tokens)
         return self._book.money.provisional_nano(row.attempt_id) or 0
 
-    def _settled_by_row(self, row: AttemptRecorded, nano: int) -> tuple[Op, ...]:
+    def _settled_by_row(self, row: AttemptUsed, nano: int) -> tuple[Op, ...]:
         hold = self._book.holds.get(row.request_id)
         if hold is None or not _is_news(hold, row.attempt_id):
             return ()
@@ -157,7 +157,7 @@ class Settling:
         return self._applied(op, self._book.at_ms)
 
     def _soft_spent(
-        self, rows: Sequence[tuple[AttemptRecorded, int]]
+        self, rows: Sequence[tuple[AttemptUsed, int]]
     ) -> dict[tuple[str, str], list[int]]:
         """What every concerned budget has spent, in the period of the latest row."""
         if not rows:
@@ -177,7 +177,7 @@ class Settling:
 
     def _note_crossed(
         self,
-        rows: Sequence[tuple[AttemptRecorded, int]],
+        rows: Sequence[tuple[AttemptUsed, int]],
         before: dict[tuple[str, str], list[int]],
     ) -> None:
         seen: set[tuple[str, str, int]] = set()

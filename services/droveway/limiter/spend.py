@@ -9,14 +9,12 @@ import logging
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import msgspec
-
 from droveway.contracts.envelope import PREFIX
 from droveway.contracts.jetstream import USAGE
-from droveway.contracts.usage import AttemptRecorded, RequestRecorded, RowReader
 from droveway.limiter.log import unix_ms
 from droveway.limiter.owner import Owner
 from droveway.limiter.settings import LimiterSettings
+from droveway.limiter.usage_rows import AttemptUsed, rows_of
 from droveway.otel.logs import log_event
 from droveway.runtime.bus import Bus
 from droveway.runtime.bus.direct_get import DirectGet, Stored, reading
@@ -33,21 +31,10 @@ _AGAIN_S = 0.5
 """Wait before an unanswered read is repeated, and for the price book."""
 
 
-class _OfRequest(
-    msgspec.Struct,
-    tag=RequestRecorded.__struct_config__.tag,
-    tag_field=RequestRecorded.__struct_config__.tag_field,
-):
-    """A request's row: it isn't about money, so nothing of it is read."""
-
-
-_rows_of = RowReader(msgspec.msgpack.Decoder(AttemptRecorded | _OfRequest)).rows_of
-
-
 class _Part(NamedTuple):
     """Rows that are counted at once."""
 
-    attempts: list[tuple[AttemptRecorded, int]]
+    attempts: list[tuple[AttemptUsed, int]]
     """Each with the Unix milliseconds at which it was stored."""
     sequence: int
     """Of the last message."""
@@ -136,7 +123,7 @@ class SpendFollower:
 
     def _parts(self, messages: list[Stored]) -> Iterator[_Part]:
         """Messages in as few parts as `usage_rows` allows; none is parted itself."""
-        attempts: list[tuple[AttemptRecorded, int]] = []
+        attempts: list[tuple[AttemptUsed, int]] = []
         last = 0
         for message in messages:
             found = self._attempts(message)
@@ -148,14 +135,14 @@ class SpendFollower:
         if messages:
             yield _Part(attempts, last)
 
-    def _attempts(self, message: Stored) -> list[tuple[AttemptRecorded, int]]:
+    def _attempts(self, message: Stored) -> list[tuple[AttemptUsed, int]]:
         def malformed(reason: str) -> None:
             self._malformed += 1
             self._bad_row.warn(sequence=message.sequence, reason=reason[:200])
 
         at_ms = unix_ms(message.stored_at)
-        rows = _rows_of(message.payload, malformed)
-        return [(row, at_ms) for row in rows if isinstance(row, AttemptRecorded)]
+        rows = rows_of(message.payload, malformed)
+        return [(row, at_ms) for row in rows if isinstance(row, AttemptUsed)]
 
     async def _check(self, reader: DirectGet) -> None:
         """Says so when USAGE has fewer rows than are counted: then it was made anew.
