@@ -136,9 +136,9 @@ def limiter(world: World) -> list[Figure]:
 
 def recorded(world: World) -> list[Figure]:
     """The rows of requests, counted where they end."""
-    if world.deployed is None or world.left_s() < 25:
+    if world.deployed is None or world.left_s() < 30:
         return []
-    found = recording(world.deployed, seconds=5 * world.scale)
+    found = recording(world.deployed, seconds=9 * world.scale)
     who = world.deployed.target.name
     where = f"CPU µs per request at {STEADY_REQUESTS_PER_S:,}/s"
     figures = (

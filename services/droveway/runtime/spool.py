@@ -19,7 +19,7 @@ from droveway.runtime.row_queue import Message, RowQueue
 
 log = logging.getLogger(__name__)
 
-GATHER_S = 0.01
+GATHER_S = 0.02
 """How long a row may wait for company before it is published."""
 SPOOL_DRAIN_S = 5.0
 """How long a service that ends waits for its rows to be stored."""
