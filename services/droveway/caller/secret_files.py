@@ -1,11 +1,12 @@
-"""Secrets in files, read again when the files change: a key is renewed without any restart.
+"""Files of secrets and of authorities, read again when they change: no renewal needs a restart.
 
-The next call has the new secret; connections stay. A file that can't be read, or is empty, leaves
-the last good secret in use.
+The next call has the new secret; connections stay. With new authorities it has a new connection,
+checked against them. A file that can't be read, or is empty, leaves what was good last in use.
 """
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -14,9 +15,9 @@ from watchfiles import Change, awatch
 
 from droveway.caller.credentials import Secret, resolve
 from droveway.caller.proxies import Proxy, resolve_proxy
+from droveway.caller.trust import tls_context
 from droveway.caller.upstream import Upstream
 from droveway.caller.upstreams import Upstreams
-from droveway.contracts.config import Provider
 from droveway.otel.logs import log_event
 from droveway.runtime.errors import SettingsError
 from droveway.runtime.file_watch import LOOK_EVERY_S, UNWATCHABLE, check_cancelled, concerns
@@ -32,15 +33,15 @@ class SecretStatistics(NamedTuple):
     files: int
     """Files that are followed."""
     changes: int
-    """Secrets that were replaced."""
+    """Secrets and authorities that were replaced."""
     failed: int
     """Files that couldn't be read any more."""
     bad: int
-    """Those that can't be read now: the last good secret is in use."""
+    """Those that can't be read now: what was good last is in use."""
 
 
 class SecretFiles:
-    """The files behind `file:` of the providers that are kept."""
+    """The files behind `file:` and `ca_file` of the providers that are kept."""
 
     def __init__(self, upstreams: Upstreams, on_change: Callable[[], None]) -> None:
         self._upstreams = upstreams
@@ -104,12 +105,14 @@ class SecretFiles:
         before = self._changes
         present = self._upstreams.all()
         for upstream in self._upstreams.kept():
-            again = await asyncio.to_thread(_read_again, upstream.provider)
+            again = await asyncio.to_thread(_read_again, upstream)
             if upstream in present:  # what only earlier configurations name may be gone
                 bad.update(again.bad)
             self._take(upstream, again)
             if again.proxy is not None:
                 upstream.transport.go_through(again.proxy)
+            if again.trusted not in (None, upstream.transport.trusted):
+                self._trust(upstream)
         for reason in sorted(bad - self._bad):  # each once, until it is readable again
             self._failed += 1
             log_event(log, "secret_unreadable", level=logging.ERROR, reason=reason)
@@ -125,17 +128,28 @@ class SecretFiles:
                 self._changes += 1
                 log_event(log, "secret_renewed", provider=provider, credential=credential)
 
+    def _trust(self, upstream: Upstream) -> None:
+        try:
+            self._upstreams.renew(upstream)
+        except SettingsError as error:  # another of its files is bad at this moment
+            log_event(log, "authorities_kept", level=logging.WARNING, reason=str(error))
+            return
+        self._changes += 1
+        log_event(log, "authorities_renewed", provider=upstream.provider.id)
+
 
 class _Again(NamedTuple):
     """What a provider's files hold now."""
 
     secrets: dict[str, Secret]
     proxy: Proxy | None
+    trusted: ssl.SSLContext | None
     bad: list[str]
 
 
-def _read_again(provider: Provider) -> _Again:
-    again = _Again({}, None, [])
+def _read_again(upstream: Upstream) -> _Again:
+    provider = upstream.provider
+    again = _Again({}, None, None, [])
     for credential in provider.credentials:
         if credential.api_key.startswith(_FILE):
             try:
@@ -147,6 +161,11 @@ def _read_again(provider: Provider) -> _Again:
             again = again._replace(proxy=resolve_proxy(provider))
         except SettingsError as error:
             again.bad.append(str(error))
+    if upstream.transport.ca_file:
+        try:
+            again = again._replace(trusted=tls_context(upstream.transport.ca_file))
+        except SettingsError as error:
+            again.bad.append(f"providers {provider.id!r}, {error}")
     return again
 
 
@@ -156,3 +175,5 @@ def _files(upstreams: list[Upstream]) -> Iterator[Path]:
         for reference in (*(one.api_key for one in provider.credentials), provider.proxy):
             if reference.startswith(_FILE):
                 yield Path(reference.removeprefix(_FILE)).absolute()
+        if upstream.transport.ca_file:
+            yield Path(upstream.transport.ca_file).absolute()

@@ -93,8 +93,10 @@ class UpstreamTransport:
         if proxy is not None and base.scheme != "https":
             raise SettingsError("a proxy is for https: it would read the key of a plain http call")
         self._base = str(base).rstrip("/")
-        self._trusted = tls_context(settings.ca_file)
-        self._transport = AiohttpTransport(verify=self._trusted)
+        self.ca_file = settings.ca_file
+        self.trusted = tls_context(settings.ca_file)
+        """What its certificates are checked against, as the file was."""
+        self._transport = AiohttpTransport(verify=self.trusted)
         self.go_through(proxy)
         self._settings = settings
         self._places = asyncio.Semaphore(settings.max_connections)
@@ -111,7 +113,7 @@ class UpstreamTransport:
             max_idle=settings.max_idle_connections,
             max_interim=settings.head.max_interim,
             keepalive_s=settings.keepalive_s,
-            ssl=self._trusted,
+            ssl=self.trusted,
         )
         self._session = aiohttp.ClientSession(
             connector=self._connector,

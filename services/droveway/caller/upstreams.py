@@ -142,6 +142,21 @@ class Upstreams:
         self.version = version
         self._arrivals.adopted(version)
 
+    def renew(self, upstream: Upstream) -> None:
+        """Further calls begin on a new transport; those under way end on the one they have.
+
+        Raises:
+            SettingsError: It can't be made now; nothing has changed then.
+        """
+        named = upstream.provider.id
+        having = [one for one in self._versions.values() if one.providers.get(named) is upstream]
+        if not having:
+            return
+        fresh = self._new(upstream.provider)
+        for known in having:
+            known.providers[named] = fresh
+        self._retired.append((upstream, time.monotonic()))
+
     async def close_retired(self) -> None:
         """Closes what is kept no longer and has no call left."""
         until_s = time.monotonic() - self._retired_s
@@ -174,6 +189,9 @@ class Upstreams:
             found = known.providers.get(provider.id)
             if found is not None and found.provider == provider:
                 return found
+        return self._new(provider)
+
+    def _new(self, provider: Provider) -> Upstream:
         try:
             transport = UpstreamTransport(self._settings(provider), resolve_proxy(provider))
         except SettingsError as error:

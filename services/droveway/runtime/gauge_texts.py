@@ -36,10 +36,10 @@ TEXTS: dict[str, dict[str, str]] = {
         "refused_full": "Calls that did not wait for their configuration, since too many did.",
     },
     "secret": {
-        "files": "Files of secrets that are followed.",
-        "changes": "Secrets that were replaced, since their files had changed.",
-        "failed": "Files of secrets that could not be read any more, each time.",
-        "bad": "Files of secrets that cannot be read now; the last good secrets are in use.",
+        "files": "Files of secrets and authorities that are followed.",
+        "changes": "Secrets and authorities that were replaced, since their files had changed.",
+        "failed": "Files of secrets or authorities that could not be read any more, each time.",
+        "bad": "The same that cannot be read now: what was good last is in use.",
     },
     "prices": {
         "stored": (
