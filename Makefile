@@ -22,10 +22,13 @@ SDK_TESTS := $(SDKS:%=test-sdk-%)
 # Slower tests of several services at once; they run after the others, so the small answer comes first.
 # The longest files begin. A file's tests stay in one worker, where they share what was started for them.
 FLOWS := $(wildcard tests/faults tests/flows tests/hostile tests/e2e)
-# Where a machine stands still for a second, a test of many processes may fail. It is run once more and
-# the summary names it under RERUN: a defect of the test, if not of what it tests. AGAIN=0 forgives none.
-PYTEST := $(PY) -m pytest -q -raR --reruns $(AGAIN)
-EVERYDAY := -m "not ops and not sdks" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+PYTEST := $(PY) -m pytest -q
+KINDS := -m "not ops and not sdks"
+EVERYDAY := $(KINDS) -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+# Where a machine stands still for a second, a test of many processes may fail. What failed is run once
+# more, by itself, and named: a defect of the test, if not of what it tests. AGAIN=0 forgives none.
+once_more = $(if $(filter-out 0,$(AGAIN)),|| { printf '\nOnce more what failed:\n'; $(PYTEST) -v $(1) --last-failed --last-failed-no-failures none; })
 
 ENVIRONMENT := PYTHON='$(PYTHON)' sh deploy/tools/environment.sh
 
@@ -48,8 +51,8 @@ run-local: $(LOCAL_MODEL_READY) ## As run, with a small real model on this machi
 	@$(VENV)/bin/droveway up --demo --local-model $(ARGS)
 
 test: $(DEV_READY) ## Run the tests, small ones first (ARGS: of pytest).
-	$(PYTEST) $(EVERYDAY) tests $(FLOWS:%=--ignore=%) $(ARGS)
-	$(if $(FLOWS),$(PYTEST) $(EVERYDAY) -n $(FLOW_WORKERS) $(FLOWS) $(ARGS))
+	$(PYTEST) $(EVERYDAY) tests $(FLOWS:%=--ignore=%) $(ARGS) $(call once_more,$(KINDS) tests $(FLOWS:%=--ignore=%) $(ARGS))
+	$(if $(FLOWS),$(PYTEST) $(EVERYDAY) -n $(FLOW_WORKERS) $(FLOWS) $(ARGS) $(call once_more,$(KINDS) $(FLOWS) $(ARGS)))
 
 test-fast: $(DEV_READY) ## Run the small tests only.
 	$(PYTEST) $(EVERYDAY) tests $(FLOWS:%=--ignore=%) $(ARGS)
@@ -72,7 +75,8 @@ generate: $(DEV_READY) ## Write the generated files anew (schemas, tables, API d
 
 test-ops: $(DEV_READY) $(TOOLS_READY) $(LOCAL_MODEL_READY) $(MOCKS_READY) $(ASYNCAPI_READY) ## Test chart, images, alerts, upstreams of others; installs Debian packages.
 	@sh deploy/tools/debian.sh buildah mmdebstrap postgresql prometheus prometheus-alertmanager
-	PATH="$(abspath $(CACHE)/tools/commands):$$PATH" $(PYTEST) -m ops tests $(ARGS)
+	export PATH="$(abspath $(CACHE)/tools/commands):$$PATH"; \
+	$(PYTEST) -m ops tests $(ARGS) $(call once_more,-m ops tests $(ARGS))
 
 test-sdks: $(SDK_TESTS) ## Test with each major of the official SDKs, against each dialect and a real model.
 
