@@ -2,8 +2,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-WORKERS ?= 2
-FLOW_WORKERS ?= 3
+WORKERS ?= 3
+FLOW_WORKERS ?= 4
 AGAIN ?= 1
 ARGS ?=
 
@@ -40,8 +40,8 @@ help: ## Print this list.
 	@printf 'Droveway. Each target sets up what it needs by itself.\n\n'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@printf '\nVariables: PYTHON=python3.12 for the interpreter, ARGS="..." for more arguments,\n'
-	@printf 'WORKERS=4 for tests side by side (0: in one process, as a debugger needs it),\n'
-	@printf 'FLOW_WORKERS=4 for those of several services, which wait more than they compute,\n'
+	@printf 'WORKERS=6 for tests side by side (0: in one process, as a debugger needs it),\n'
+	@printf 'FLOW_WORKERS=8 for those of several services, which wait more than they compute,\n'
 	@printf 'AGAIN=0 to forgive no test its first failure.\n'
 
 run: $(RUN_READY) ## Start everything on this machine and send a first request (ARGS: of droveway up).

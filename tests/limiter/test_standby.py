@@ -110,22 +110,22 @@ async def test_who_stood_still_and_believes_to_own_it_keeps_nobody_from_taking_o
 async def test_a_standby_that_stood_still_reads_what_lies_unread_and_waits_no_longer(
     nats: NatsServer,  # noqa: F811
 ) -> None:
-    number, own = new_partition(), LimiterSettings(silent_after_ms=1_500)
+    number, own = new_partition(), LimiterSettings(silent_after_ms=2_500)
     async with limiter(nats.bus, number, THREE, own) as first:
         await until(lambda: first.owns)
         async with limiter(nats.bus, number, THREE, own) as second:
             await following(second, first)
-            time.sleep(1.5)  # noqa: ASYNC251 - that is the fault
+            time.sleep(2.5)  # noqa: ASYNC251 - that is the fault
             await asyncio.sleep(0.2)
             assert first.owns
             assert not second.owns, "its owner lived all the time"
             assert first.task is not None
             first.task.cancel()
             await asyncio.gather(first.task, return_exceptions=True)
-            time.sleep(1.5)  # noqa: ASYNC251 - that is the fault
+            time.sleep(2.5)  # noqa: ASYNC251 - that is the fault
             began_s = time.monotonic()
             await until(lambda: second.owns)
-            assert 0.1 < time.monotonic() - began_s < 1.2, "the silence alone is longer"
+            assert 0.1 < time.monotonic() - began_s < 2.2, "the silence alone is longer"
 
 
 async def test_what_an_owner_left_unanswered_is_answered_by_the_next(
