@@ -1,29 +1,22 @@
 """GenAI metrics on their way to a collector.
 
 The names are the released ones, or the newest of the conventions' repository: `names` has both.
-The SDK's own thread sends sums and histograms since the start, so an export that fails loses
-nothing as long as the process lives. This module imports the SDK; import it only when there is an
-endpoint.
+Sums and histograms go on since the start, so an export that fails loses nothing as long as the
+process lives. This module imports the SDK; import it only when there is an endpoint.
 
 Source: open-telemetry/semantic-conventions-genai, gen-ai-metrics; opentelemetry-util-genai 1.3b0.
 """
 
-from typing import Any
+from collections.abc import Callable
 
-from opentelemetry.metrics import Histogram, Meter
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import (
-    MetricExporter,
-    MetricExportResult,
-    MetricsData,
-    PeriodicExportingMetricReader,
-)
-from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
+from opentelemetry.sdk.metrics.export import MetricExporter
 from opentelemetry.sdk.resources import Resource
 
 from droveway.otel import names
 from droveway.otel.bounded_labels import BoundedLabels
 from droveway.otel.genai import ClientAttempt, OtlpStatistics, ServerRequest
+from droveway.otel.metric_sender import MetricSender
+from droveway.otel.series import Attributes, Series
 
 _MAX_MODELS = 200
 """Names of models in attributes, asked for and answered each; further ones are `other`."""
@@ -50,7 +43,26 @@ _HISTOGRAMS: dict[str, tuple[str, tuple[float, ...]]] = {
     names.OTLP_SERVER_PER_TOKEN: ("s", _PER_TOKEN_S),
 }
 
-Attributes = dict[str, str | int]
+_COUNTERS = (
+    names.OTLP_CLIENT_INPUT_TOKENS,
+    names.OTLP_CLIENT_OUTPUT_TOKENS,
+    names.OTLP_CLIENT_CACHE_READ_TOKENS,
+    names.OTLP_CLIENT_CACHE_WRITE_TOKENS,
+    names.OTLP_CLIENT_REASONING_TOKENS,
+)
+
+Key = tuple[str | int, ...]
+"""What tells one set of attributes from another: their values, in the order of `_NAMES`."""
+_NAMES = (
+    names.GEN_AI_OPERATION_NAME,
+    names.GEN_AI_PROVIDER_NAME,
+    names.GEN_AI_REQUEST_MODEL,
+    names.GEN_AI_RESPONSE_MODEL,
+    names.SERVER_ADDRESS,
+    names.SERVER_PORT,
+    names.ERROR_TYPE,
+    names.GEN_AI_TOKEN_TYPE,
+)
 
 
 class GenAiMetrics:
@@ -70,16 +82,12 @@ class GenAiMetrics:
         self, exporter: MetricExporter, resource: Resource, *,
         interval_ms: float, timeout_ms: float, latest: bool,
     ) -> None:  # fmt: skip
-        self._exporter = _CountingExporter(exporter)
-        self._reader = PeriodicExportingMetricReader(
-            self._exporter,
-            export_interval_millis=interval_ms,
-            export_timeout_millis=timeout_ms,
-        )
-        provider = MeterProvider([self._reader], resource, shutdown_on_exit=False, views=_VIEWS)
-        meter = provider.get_meter("droveway")
-        self._server = _ServerInstruments(meter)
-        self._client = _LatestClient(meter) if latest else _ReleasedClient(meter)
+        self._server = _Server()
+        self._client = _LatestClient() if latest else _ReleasedClient()
+        self._sender = MetricSender(
+            exporter, resource, (*self._server.series, *self._client.series),
+            interval_ms=interval_ms, timeout_ms=timeout_ms,
+        )  # fmt: skip
         self._asked = BoundedLabels(_MAX_MODELS)
         self._answered = BoundedLabels(_MAX_MODELS)
         self._recorded = 0
@@ -88,160 +96,113 @@ class GenAiMetrics:
     def record_server(self, request: ServerRequest) -> None:
         """Adds one request that was served."""
         self._recorded += 1
-        self._server.record(request, self._attributes(request))
+        self._server.record(request, (*self._models(request), "", 0, request.error))
 
     def record_client(self, attempt: ClientAttempt) -> None:
         """Adds one attempt that was made."""
         self._recorded += 1
-        attributes = self._attributes(attempt)
-        if attempt.server_address:
-            attributes[names.SERVER_ADDRESS] = attempt.server_address
-            attributes[names.SERVER_PORT] = attempt.server_port
-        self._client.record(attempt, attributes)
+        address, port = attempt.server_address, attempt.server_port
+        place = (address, port) if address else ("", 0)
+        self._client.record(attempt, (*self._models(attempt), *place, attempt.error))
 
     def statistics(self) -> OtlpStatistics:
         """What became of the metrics so far."""
         return OtlpStatistics(
-            recorded=self._recorded, exported=self._exporter.exported, failed=self._exporter.failed
+            recorded=self._recorded, exported=self._sender.exported, failed=self._sender.failed
         )
 
     def shutdown(self, limit_s: float) -> None:
         """Sends the sums once more, for at most `limit_s`; what is then unsent is lost."""
-        if self._closed:
-            return
-        self._closed = True
-        # Not the provider's shutdown, which raises when its reader took as long as it may.
-        self._reader.shutdown(timeout_millis=limit_s * 1000)
+        if not self._closed:
+            self._closed = True
+            self._sender.shutdown(limit_s)
 
-    def _attributes(self, done: ServerRequest | ClientAttempt) -> Attributes:
-        attributes: Attributes = {names.GEN_AI_OPERATION_NAME: done.operation}
-        if done.provider:
-            attributes[names.GEN_AI_PROVIDER_NAME] = done.provider
-        if done.model:
-            attributes[names.GEN_AI_REQUEST_MODEL] = self._asked(done.model)
-        if done.response_model:
-            attributes[names.GEN_AI_RESPONSE_MODEL] = self._answered(done.response_model)
-        if done.error:
-            attributes[names.ERROR_TYPE] = done.error
-        return attributes
+    def _models(self, done: ServerRequest | ClientAttempt) -> Key:
+        asked = self._asked(done.model) if done.model else ""
+        answered = self._answered(done.response_model) if done.response_model else ""
+        return done.operation, done.provider, asked, answered
 
 
-class _ServerInstruments:
-    def __init__(self, meter: Meter) -> None:
-        self._duration = _histogram(meter, names.OTLP_SERVER_DURATION)
-        self._first_token = _histogram(meter, names.OTLP_SERVER_FIRST_TOKEN)
-        self._per_token = _histogram(meter, names.OTLP_SERVER_PER_TOKEN)
+class _Server:
+    def __init__(self) -> None:
+        self._duration = _histogram(names.OTLP_SERVER_DURATION)
+        self._first_token = _histogram(names.OTLP_SERVER_FIRST_TOKEN)
+        self._per_token = _histogram(names.OTLP_SERVER_PER_TOKEN)
+        self.series = (self._duration, self._first_token, self._per_token)
 
-    def record(self, request: ServerRequest, attributes: Attributes) -> None:
-        self._duration.record(request.duration_s, attributes)
+    def record(self, request: ServerRequest, key: Key) -> None:
+        attributes = _attributes(key)
+        self._duration.add(request.duration_s, key, attributes)
         if request.first_token_s is not None:
-            self._first_token.record(request.first_token_s, attributes)
+            self._first_token.add(request.first_token_s, key, attributes)
         if request.per_token_s is not None and not request.error:
-            self._per_token.record(request.per_token_s, attributes)
+            self._per_token.add(request.per_token_s, key, attributes)
 
 
 class _ReleasedClient:
-    def __init__(self, meter: Meter) -> None:
-        self._duration = _histogram(meter, names.OTLP_CLIENT_DURATION)
-        self._tokens = _histogram(meter, names.OTLP_CLIENT_TOKENS)
-        self._first_chunk = _histogram(meter, names.OTLP_CLIENT_FIRST_CHUNK)
-        self._per_chunk = _histogram(meter, names.OTLP_CLIENT_PER_CHUNK)
+    def __init__(self) -> None:
+        self._duration = _histogram(names.OTLP_CLIENT_DURATION)
+        self._tokens = _histogram(names.OTLP_CLIENT_TOKENS)
+        self._first_chunk = _histogram(names.OTLP_CLIENT_FIRST_CHUNK)
+        self._per_chunk = _histogram(names.OTLP_CLIENT_PER_CHUNK)
+        self.series = (self._duration, self._tokens, self._first_chunk, self._per_chunk)
 
-    def record(self, attempt: ClientAttempt, attributes: Attributes) -> None:
-        self._duration.record(attempt.duration_s, attributes)
-        _record_stream(self._first_chunk, self._per_chunk, attempt, attributes)
+    def record(self, attempt: ClientAttempt, key: Key) -> None:
+        self._duration.add(attempt.duration_s, key, _attributes(key))
+        _record_stream(self._first_chunk, self._per_chunk, attempt, key)
         if not attempt.counted:
             return
-        told = _without_error(attributes)
         for kind, tokens in (("input", attempt.input_tokens), ("output", attempt.output_tokens)):
-            self._tokens.record(tokens, {**told, names.GEN_AI_TOKEN_TYPE: kind})
+            told = (*_without_error(key), kind)
+            self._tokens.add(tokens, told, _attributes(told))
 
 
 class _LatestClient:
-    def __init__(self, meter: Meter) -> None:
-        self._duration = _histogram(meter, names.OTLP_CLIENT_DURATION_LATEST)
-        self._first_chunk = _histogram(meter, names.OTLP_CLIENT_FIRST_CHUNK_LATEST)
-        self._per_chunk = _histogram(meter, names.OTLP_CLIENT_PER_CHUNK_LATEST)
-        self._input = _histogram(meter, names.OTLP_CLIENT_OPERATION_INPUT_TOKENS)
-        self._output = _histogram(meter, names.OTLP_CLIENT_OPERATION_OUTPUT_TOKENS)
-        self._counters = [
-            meter.create_counter(name, "{token}")
-            for name in (
-                names.OTLP_CLIENT_INPUT_TOKENS,
-                names.OTLP_CLIENT_OUTPUT_TOKENS,
-                names.OTLP_CLIENT_CACHE_READ_TOKENS,
-                names.OTLP_CLIENT_CACHE_WRITE_TOKENS,
-                names.OTLP_CLIENT_REASONING_TOKENS,
-            )
-        ]
+    def __init__(self) -> None:
+        self._duration = _histogram(names.OTLP_CLIENT_DURATION_LATEST)
+        self._first_chunk = _histogram(names.OTLP_CLIENT_FIRST_CHUNK_LATEST)
+        self._per_chunk = _histogram(names.OTLP_CLIENT_PER_CHUNK_LATEST)
+        self._input = _histogram(names.OTLP_CLIENT_OPERATION_INPUT_TOKENS)
+        self._output = _histogram(names.OTLP_CLIENT_OPERATION_OUTPUT_TOKENS)
+        self._counters = [Series(name, "{token}") for name in _COUNTERS]
+        self.series = (
+            self._duration, self._first_chunk, self._per_chunk, self._input, self._output,
+            *self._counters,
+        )  # fmt: skip
 
-    def record(self, attempt: ClientAttempt, attributes: Attributes) -> None:
-        self._duration.record(attempt.duration_s, attributes)
-        _record_stream(self._first_chunk, self._per_chunk, attempt, attributes)
+    def record(self, attempt: ClientAttempt, key: Key) -> None:
+        self._duration.add(attempt.duration_s, key, _attributes(key))
+        _record_stream(self._first_chunk, self._per_chunk, attempt, key)
         if not attempt.counted:
             return
-        told = _without_error(attributes)
-        self._input.record(attempt.input_tokens, told)
-        self._output.record(attempt.output_tokens, told)
+        told = _without_error(key)
+        attributes = _attributes(told)
+        self._input.add(attempt.input_tokens, told, attributes)
+        self._output.add(attempt.output_tokens, told, attributes)
         used = (
             attempt.input_tokens, attempt.output_tokens, attempt.cache_read_tokens,
             attempt.cache_write_tokens, attempt.reasoning_tokens,
         )  # fmt: skip
         for counter, tokens in zip(self._counters, used, strict=True):
             if tokens > 0:
-                counter.add(tokens, told)
+                counter.add(tokens, told, attributes)
 
 
-def _record_stream(
-    first: Histogram, each: Histogram, attempt: ClientAttempt, attributes: Attributes
-) -> None:
+def _record_stream(first: Series, each: Series, attempt: ClientAttempt, key: Key) -> None:
     if attempt.first_chunk_s is not None:
-        first.record(attempt.first_chunk_s, attributes)
+        first.add(attempt.first_chunk_s, key, _attributes(key))
     if attempt.per_chunk_s is not None:
-        each.record(attempt.per_chunk_s, attributes)
+        each.add(attempt.per_chunk_s, key, _attributes(key))
 
 
-def _without_error(attributes: Attributes) -> Attributes:
-    return {name: value for name, value in attributes.items() if name != names.ERROR_TYPE}
+def _attributes(key: Key) -> Callable[[], Attributes]:
+    return lambda: {name: value for name, value in zip(_NAMES, key, strict=False) if value}
 
 
-def _histogram(meter: Meter, name: str) -> Histogram:
-    return meter.create_histogram(name, _HISTOGRAMS[name][0])
+def _without_error(key: Key) -> Key:
+    return (*key[:-1], "")
 
 
-_VIEWS = [
-    View(instrument_name=name, aggregation=ExplicitBucketHistogramAggregation(list(bounds)))
-    for name, (_, bounds) in _HISTOGRAMS.items()
-]
-
-
-class _CountingExporter(MetricExporter):
-    """An exporter that counts what came of each export."""
-
-    def __init__(self, inner: MetricExporter) -> None:
-        super().__init__(inner._preferred_temporality, inner._preferred_aggregation)  # noqa: SLF001
-        self._inner = inner
-        self._stopped = False
-        self.exported = 0
-        self.failed = 0
-
-    def export(
-        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
-    ) -> MetricExportResult:
-        outcome = MetricExportResult.FAILURE
-        try:
-            if not self._stopped:
-                outcome = self._inner.export(metrics_data, timeout_millis, **kwargs)
-        finally:
-            if outcome is MetricExportResult.SUCCESS:
-                self.exported += 1
-            else:
-                self.failed += 1
-        return outcome
-
-    def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        return self._inner.force_flush(timeout_millis)
-
-    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        self._stopped = True
-        self._inner.shutdown(timeout_millis, **kwargs)
+def _histogram(name: str) -> Series:
+    unit, bounds = _HISTOGRAMS[name]
+    return Series(name, unit, bounds)
