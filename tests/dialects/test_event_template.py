@@ -207,6 +207,11 @@ def test_nothing_is_learnt_where_the_contents_place_is_in_doubt(event: bytes) ->
     assert assert_same([event, event.replace(b'"a"', b'"usage"'), event]) == 0
 
 
+def test_a_stream_whose_id_is_the_key_is_decoded() -> None:
+    first = b'{"id":"content","choices":[{"index":0,"delta":{"content":"a"}}]}'
+    assert assert_same([first, _plain("b"), _plain("c"), _plain("d")]) == 0
+
+
 def test_usage_beside_content_is_noted_each_time() -> None:
     counts = [1, 2, 1, 1]
     assert assert_same([_plain("a", usage={"prompt_tokens": count}) for count in counts]) == 0

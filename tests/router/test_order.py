@@ -33,9 +33,7 @@ PREFIXES = st.binary(min_size=16, max_size=16)
 
 def _choices(weights: Mapping[str, float]) -> list[Choice]:
     return [
-        Choice(
-            Target(provider=name, credential="main", model="m"), weight, RouteTarget(provider=name)
-        )
+        Choice(Target(provider=name, credential="main", model="m"), weight)
         for name, weight in weights.items()
     ]
 

@@ -40,6 +40,7 @@ AttemptId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 PREFIX = "droveway.v1"
 _TOKEN = re.compile(r"[a-z0-9_-]{1,64}")
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 
 T = TypeVar("T")
 
@@ -87,11 +88,8 @@ def is_inbox_of(reply: str, services: frozenset[str]) -> bool:
 
 
 def _base32(value: int, length: int) -> str:
-    digits = []
-    for _ in range(length):
-        value, digit = divmod(value, 32)
-        digits.append(_ALPHABET[digit])
-    return "".join(reversed(digits))
+    """The lowest `length` digits; an even number of them."""
+    return "".join([_PAIRS[value >> shift & 1023] for shift in range(5 * length - 10, -1, -10)])
 
 
 def new_request_id() -> str:

@@ -17,6 +17,7 @@ class RouteNames:
             ((r.model[:-1], r) for r in routes if r.model.endswith("*")),
             key=lambda pair: -len(pair[0]),
         )
+        self._by_prefix = functools.lru_cache(MAX_REMEMBERED)(self._longest_prefix)
         self._served = functools.lru_cache(MAX_REMEMBERED)(
             functools.partial(models.served, specificity=self._specificity)
         )
@@ -27,8 +28,9 @@ class RouteNames:
 
     def route(self, model: str) -> Route | None:
         """The route that serves `model`, a name that is routed; or None."""
-        if (exact := self._exact.get(model)) is not None:
-            return exact
+        return self._exact.get(model) or self._by_prefix(model)
+
+    def _longest_prefix(self, model: str) -> Route | None:
         return next((r for prefix, r in self._prefixes if model.startswith(prefix)), None)
 
     def _specificity(self, model: str) -> int:

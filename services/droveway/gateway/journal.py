@@ -203,6 +203,8 @@ class Journal(Record):
         )
 
     def _log(self, duration_s: float) -> None:
+        if not log.isEnabledFor(logging.INFO):
+            return
         first = self._marks.get("first_frame")
         request_line(
             log,

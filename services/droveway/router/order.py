@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from droveway.contracts.config import RouteTarget, Strategy
+from droveway.contracts.config import Strategy
 from droveway.contracts.dispatch import Target
 from droveway.contracts.envelope import NanoUsd
 from droveway.contracts.inference import InferenceRequested, user_hash
@@ -26,8 +26,8 @@ class Choice(NamedTuple):
 
     target: Target
     weight: float
-    chosen: RouteTarget
-    """The entry that it is of."""
+    place: int = 0
+    """Among the choices of its tier."""
 
 
 class Order(NamedTuple):

@@ -6,14 +6,14 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from droveway.contracts.canary import Channel, channel_of
-from droveway.contracts.config import Config, Retry, Route, RouteTarget, Tier
+from droveway.contracts.config import Config, Retry, Route, RouteTarget
 from droveway.contracts.configuration import ConfigVersion
 from droveway.contracts.dispatch import Target
 from droveway.contracts.errors import Failure, failure
 from droveway.contracts.inference import InferenceRequested, Needs
 from droveway.dialects import dialect
 from droveway.dialects.capability import missing
-from droveway.dialects.models import ModelTable
+from droveway.dialects.models import MAX_REMEMBERED, ModelTable
 from droveway.dialects.quirks import quirk_of
 from droveway.dialects.route_names import RouteNames
 from droveway.router.order import Choice, Order
@@ -54,6 +54,13 @@ class Manner(NamedTuple):
     """What is wanted whole is asked for as a stream."""
 
 
+class _Prepared(NamedTuple):
+    """One tier for one model: what no request changes, in the order of the configuration."""
+
+    choices: tuple[Choice, ...]
+    candidates: tuple[Candidate, ...]
+
+
 class RoutingTable:
     """One configuration's routes, looked up by model name."""
 
@@ -64,6 +71,8 @@ class RoutingTable:
         self._providers = {provider.id: provider for provider in config.providers}
         self._models = ModelTable(config.models, config.aliases)
         self._names = RouteNames(map(resolved, config.routes), self._models)
+        self._prepared: dict[tuple[int, str], _Prepared] = {}
+        """By the tuple of targets, which lives as long as the configuration, and the model."""
 
     def credentials(self) -> Iterable[tuple[str, tuple[str, ...]]]:
         """Each provider with the ids of its credentials."""
@@ -118,7 +127,7 @@ class RoutingTable:
         return [
             candidate
             for tier in route.tiers
-            for candidate in self._of_tier(route, tier, model, request, order)
+            for candidate in self._of_tier(route, tier.targets, model, request, order)
         ]
 
     def ordered(
@@ -128,7 +137,7 @@ class RoutingTable:
         stable = self.candidates(route, model, request, order)
         if route.canary is None:
             return stable
-        found = self._of_tier(route, Tier(targets=route.canary.targets), model, request, order)
+        found = self._of_tier(route, route.canary.targets, model, request, order)
         canary = [one._replace(channel="canary") for one in found]
         stable = [one._replace(channel="stable") for one in stable]
         first = channel_of(route.canary, request)
@@ -188,15 +197,33 @@ class RoutingTable:
         return kept or failure("unsupported_parameter", text, param="model")
 
     def _of_tier(
-        self, route: Route, tier: Tier, model: str, request: InferenceRequested, order: Order
+        self,
+        route: Route,
+        targets: tuple[RouteTarget, ...],
+        model: str,
+        request: InferenceRequested,
+        order: Order,
     ) -> list[Candidate]:
-        choices = [choice for chosen in tier.targets for choice in self._choices(chosen, model)]
-        return [
-            self._candidate(choice.chosen, choice.target)
-            for choice in order.arranged(route.strategy, choices, request)
-        ]
+        choices, candidates = self._tier(targets, model)
+        arranged = order.arranged(route.strategy, choices, request)
+        return [candidates[choice.place] for choice in arranged]
 
-    def _choices(self, chosen: RouteTarget, model: str) -> Iterator[Choice]:
+    def _tier(self, targets: tuple[RouteTarget, ...], model: str) -> _Prepared:
+        key = (id(targets), model)
+        if (known := self._prepared.get(key)) is not None:
+            return known
+        if len(self._prepared) >= MAX_REMEMBERED:
+            self._prepared.clear()
+        parts = [part for chosen in targets for part in self._parts(chosen, model)]
+        known = self._prepared[key] = _Prepared(
+            tuple(Choice(target, weight, n) for n, (_, target, weight) in enumerate(parts)),
+            tuple(self._candidate(chosen, target) for chosen, target, _ in parts),
+        )
+        return known
+
+    def _parts(
+        self, chosen: RouteTarget, model: str
+    ) -> Iterator[tuple[RouteTarget, Target, float]]:
         """The target itself, or its weight's equal parts for the credentials of its provider."""
         ids = [chosen.credential]
         if chosen.credential == "*":
@@ -205,7 +232,7 @@ class RoutingTable:
             target = Target(
                 provider=chosen.provider, credential=credential, model=chosen.model or model
             )
-            yield Choice(target, chosen.weight / len(ids), chosen)
+            yield chosen, target, chosen.weight / len(ids)
 
     def _candidate(self, chosen: RouteTarget, target: Target) -> Candidate:
         provider = self._providers[chosen.provider]

@@ -56,7 +56,10 @@ def template(
     """
     if b"\\" in event or event.count(_KEY) != 1 or not _is_utf8(event):
         return None
-    return EventTemplate(_around(event, content_bytes), _around(shown(event), content_bytes))
+    as_shown = shown(event)
+    if as_shown.count(_KEY) != 1:  # the stream's id, say, is that word
+        return None
+    return EventTemplate(_around(event, content_bytes), _around(as_shown, content_bytes))
 
 
 def _around(event: bytes, content_bytes: int) -> tuple[bytes, bytes]:
