@@ -42,8 +42,10 @@ def preload(names: Iterable[str], *, telemetry: bool) -> None:
     modules += [_module(name) for name in names]
     if telemetry:
         modules += [
+            "opentelemetry.exporter.otlp.proto.http.metric_exporter",
             "opentelemetry.exporter.otlp.proto.http.trace_exporter",
             "opentelemetry.sdk.resources",
+            "droveway.otel.genai_metrics",
             "droveway.otel.spans",
         ]
     for module in modules:
