@@ -49,13 +49,14 @@ _LEAVING = 0.05
 _ASKED_FOR_S = 225
 _MIB = 1_048_576
 _ALLOWED: Growth = {
+    "rss_bytes of limiter-*": 96.0 * _MIB,
     **USUAL,
     "rss_bytes *": 48.0 * _MIB,
     "fds of *": 16.0,
     "threads of *": 4.0,
     "droveway_limiter_remembered{*": math.inf,
 }
-"""Against a run of 200: connections are kept, rows are cached, bounded both."""
+"""Against a run of 200: connections are kept, rows cached, decisions remembered, all bounded."""
 
 
 async def _struck(run: Run) -> Result:

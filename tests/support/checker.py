@@ -39,9 +39,12 @@ USUAL: Growth = {
     "rss_bytes *": 16 * 1_048_576,
     "droveway_*_seconds{*": math.inf,
     "droveway_stream_*": math.inf,
+    "droveway_*_sequence{*": math.inf,
+    "droveway_health_targets{*": math.inf,
 }
 """An allocator keeps some memory; gauges in seconds are ages: they go up and down by themselves;
-streams are the broker's, and grow with what happens."""
+streams are the broker's, and grow with what happens, and so does a place in one; health is kept of
+each target that was asked, of which the configuration has so many."""
 
 
 class Health(NamedTuple):

@@ -1,5 +1,7 @@
 """What one request holds: which router has it, and what is reserved for it until it is settled."""
 
+from sys import intern
+
 import msgspec
 
 from droveway.contracts.limits import Admit
@@ -60,16 +62,19 @@ class Pending(msgspec.Struct, array_like=True, gc=False):
 
 
 def hold_of(op: Admit) -> Hold:
-    """A new hold, of what isn't charged yet."""
+    """A new hold, of what isn't charged yet.
+
+    A hundred thousand are remembered, of few routers, keys and models: each name is kept once.
+    """
     return Hold(
-        router=op.router,
+        router=intern(op.router),
         ask=op.ask,
         attempt=op.attempt,
         place=op.place,
-        key_id=op.key_id,
-        tenant=op.tenant,
-        model=op.model,
-        target=op.target,
+        key_id=intern(op.key_id),
+        tenant=intern(op.tenant),
+        model=intern(op.model),
+        target=intern(op.target),
         at_ms=op.at_ms,
         bounded=op.bounded,
     )
