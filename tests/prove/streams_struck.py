@@ -55,8 +55,10 @@ _ALLOWED: Growth = {
     "fds of *": 16.0,
     "threads of *": 4.0,
     "droveway_limiter_remembered{*": math.inf,
+    "droveway_health_opened{*": math.inf,
 }
-"""Against a run of 200: connections are kept, rows cached, decisions remembered, all bounded."""
+"""Against a run of 200: connections are kept, rows cached, decisions remembered, all bounded; what
+failed is left alone until somebody asks for it again."""
 
 
 async def _struck(run: Run) -> Result:
