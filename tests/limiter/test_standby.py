@@ -122,6 +122,8 @@ async def test_a_standby_that_stood_still_reads_what_lies_unread_and_waits_no_lo
             assert first.task is not None
             first.task.cancel()
             await asyncio.gather(first.task, return_exceptions=True)
+            await first.bus.settle()
+            await second.bus.settle()  # the last sign of life is heard before
             time.sleep(2.5)  # noqa: ASYNC251 - that is the fault
             began_s = time.monotonic()
             await until(lambda: second.owns)
