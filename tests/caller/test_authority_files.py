@@ -1,7 +1,5 @@
 """Authorities in a file are renewed while the caller runs: new calls are checked against them."""
 
-import asyncio
-import contextlib
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,7 +15,7 @@ from tests.support.calls import HEADERS, PHASES, called
 from tests.support.certificates import Authority
 from tests.support.tunnels import TlsFront
 from tests.support.upstream import ScriptedUpstream
-from tests.support.waiting import until
+from tests.support.waiting import beside, until
 
 
 class World:
@@ -61,12 +59,8 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with Upstreams("default", "", retired_s=0) as upstreams:
         world = World(tmp_path, upstreams)
         world.hold(world.own)
-        task = asyncio.create_task(world.files.run())
-        yield world
-        assert not task.done()
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        async with beside(world.files.run()):
+            yield world
 
 
 async def test_a_changed_file_is_what_the_next_call_is_checked_against(world: World) -> None:

@@ -1,7 +1,5 @@
 """A secret in a file is renewed while the caller runs; one that went bad stays as it was."""
 
-import asyncio
-import contextlib
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,7 +9,7 @@ import pytest
 from droveway.caller.secret_files import SecretFiles
 from droveway.caller.upstreams import Upstreams
 from droveway.contracts.config import Config, Credential, Provider, Route, RouteTarget, Tier
-from tests.support.waiting import until
+from tests.support.waiting import beside, until
 
 VERSION = "000000000001"
 
@@ -53,12 +51,8 @@ class World:
 async def world() -> AsyncIterator[World]:
     async with Upstreams("default", "") as upstreams:
         world = World(upstreams)
-        task = asyncio.create_task(world.files.run())
-        yield world
-        assert not task.done()
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        async with beside(world.files.run()):
+            yield world
 
 
 def write(path: Path, text: str) -> bool:

@@ -1,7 +1,6 @@
 """The applied configuration is read from the bucket; what is wrong with it changes nothing."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,7 +24,7 @@ from droveway.runtime.config.live import LiveConfig
 from tests.runtime.test_config_file import GOOD
 from tests.support.access import make_streams, operator
 from tests.support.nats import NatsServer
-from tests.support.waiting import until
+from tests.support.waiting import beside, until
 
 SUBJECT = f"$KV.{CONFIG}.{ENTRY}"
 
@@ -43,15 +42,9 @@ class World:
 
     @asynccontextmanager
     async def running(self, within_s: float = 5.0, *, read: bool = True) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.bucket.run())
-        try:
+        async with beside(self.bucket.run()):
             assert await self.bucket.until_read(within_s) == read
             yield
-            assert not task.done()
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
 
 @pytest.fixture

@@ -1,10 +1,7 @@
 """What holds is taken whole by all or by none; a bad file changes nothing."""
 
-import asyncio
-import contextlib
 import shutil
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -16,7 +13,7 @@ from droveway.runtime.config.file import parse
 from droveway.runtime.config.live import InForce, LiveConfig
 from droveway.runtime.errors import SettingsError
 from tests.runtime.test_config_file import BROKEN, GOOD
-from tests.support.waiting import until
+from tests.support.waiting import beside, until
 
 
 class Adopted:
@@ -39,18 +36,6 @@ def started(folder: Path) -> tuple[Path, Adopted, LiveConfig]:
     live = LiveConfig(str(path))
     live.on_change(adopted)
     return path, adopted, live
-
-
-@contextlib.asynccontextmanager
-async def followed(live: LiveConfig) -> AsyncIterator[None]:
-    task = asyncio.create_task(live.follow())
-    try:
-        yield
-        assert not task.done()
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 def test_a_reload_takes_a_good_file_and_keeps_it_when_a_bad_one_comes(tmp_path: Path) -> None:
@@ -80,7 +65,7 @@ def test_a_listener_that_refuses_keeps_the_old_one_in_force(tmp_path: Path) -> N
 
 async def test_a_changed_file_is_adopted_within_a_second(tmp_path: Path) -> None:
     path, adopted, live = started(tmp_path)
-    async with followed(live):
+    async with beside(live.follow()):
         await until(lambda: _touch(path, "gpt-5.1") and "gpt-5.1" in adopted.models)
         began_s = time.monotonic()
         path.write_text(GOOD.replace("gpt-5", "gpt-6"))
@@ -104,7 +89,7 @@ async def test_a_swapped_configmap_is_adopted(tmp_path: Path) -> None:
     adopted = Adopted()
     live = LiveConfig(str(tmp_path / "droveway.yaml"))
     live.on_change(adopted)
-    async with followed(live):
+    async with beside(live.follow()):
         await until(lambda: _swap(tmp_path) and adopted.models[-1] == "gpt-6")
     assert adopted.models == ["gpt-5", "gpt-6"]
 
@@ -241,7 +226,7 @@ async def test_a_file_that_cant_be_watched_is_read_now_and_then(
     live = LiveConfig(str(path))
     monkeypatch.setattr("droveway.runtime.config.live.LOOK_EVERY_S", 0.02)
     shutil.move(path.parent, tmp_path / "gone")
-    async with followed(live):
+    async with beside(live.follow()):
         await until(lambda: live.statistics().rejected)
         path.parent.mkdir()
         path.write_text(GOOD.replace("gpt-5", "gpt-6"))

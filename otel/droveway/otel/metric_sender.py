@@ -76,7 +76,7 @@ class MetricSender:
         )
         try:
             outcome = self._exporter.export(data, timeout_millis=self._timeout_ms)
-        except (OSError, RuntimeError, ValueError) as error:  # the next export has it all again
+        except (OSError, RuntimeError, ValueError) as error:
             log_event(log, "metrics_unsent", level=logging.WARNING, reason=str(error)[:200])
             outcome = MetricExportResult.FAILURE
         if outcome is MetricExportResult.SUCCESS:

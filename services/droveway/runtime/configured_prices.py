@@ -30,12 +30,8 @@ class ConfiguredPrices:
     def find(self, provider: str, model: str) -> ModelPrice | None:
         """The price of the name itself, else of the longest pattern; None without any."""
         prices = self.of_provider.get(provider)
-        if not prices:
-            return None
-        if (own := prices.get(model)) is not None:  # patterns cost more, and rows are many
-            return own
-        pattern = best_match(prices, model)
-        return None if pattern is None else prices[pattern]
+        pattern = best_match(prices, model) if prices else None
+        return None if prices is None or pattern is None else prices[pattern]
 
 
 def model_price(price: Price, source: Source) -> ModelPrice:
